@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the loader hands to the microkernel: one structure, by value, in physical memory.
+ * The loader has parsed everything that needs parsing (ACPI, ELF, configuration); the kernel copies
+ * the structure once, checks it and uses the copy.
+ *
+ * State at the jump to the kernel's entry point: 64-bit mode, interrupts off, boot services gone,
+ * RDI = address of struct bootinfo, CR3 = the loader's tables, which map
+ *   - all memory up to max(4 GiB, the end of the memory map) at its own address and at
+ *     BOOT_PHYSMAP + address, writable;
+ *   - the kernel image at its link address, 4 KiB pages, writable and executable;
+ * RSP is a stack of at least 16 KiB of the loader's. All of it lies in ranges of type BOOT_MEM_LOADER.
+ */
+#ifndef KERNEL_BOOTINFO_H
+#define KERNEL_BOOTINFO_H
+
+#include "lib/types.h"
+
+#define BOOTINFO_MAGIC   0x656c636f73000002ull /* "socle", layout 2 */
+#define BOOT_PHYSMAP     0xffff800000000000ull
+#define BOOT_KERNEL_BASE 0xffffffff80000000ull /* where linker.ld puts the kernel */
+
+#define BOOT_MAX_RANGES   512
+#define BOOT_MAX_MODULES  96
+#define BOOT_MAX_CPUS     64
+#define BOOT_MAX_SEGMENTS 8
+#define BOOT_NAME_LEN     96
+
+/* Memory map, sorted by base, not overlapping, page-aligned. Holes are absent or BOOT_MEM_RESERVED. */
+enum boot_mem_type {
+    BOOT_MEM_USABLE,   /* free for the kernel: conventional, boot services, loader leftovers */
+    BOOT_MEM_LOADER,   /* in use by the loader's tables, stack and bootinfo: free once copied */
+    BOOT_MEM_KERNEL,   /* the kernel image */
+    BOOT_MEM_MODULE,   /* modules and segments of the first program */
+    BOOT_MEM_ACPI,     /* ACPI reclaimable: kept, mapped for whoever asks */
+    BOOT_MEM_FIRMWARE, /* runtime services, NVS: never touched */
+    BOOT_MEM_RESERVED, /* reserved, MMIO, unusable */
+};
+
+struct boot_range {
+    u64 base, bytes;
+    u32 type, pad;
+};
+
+/* A file read by the loader, page-aligned, whole pages of its own; the tail of the last page is zero. */
+enum boot_module_kind {
+    BOOT_MODULE_CONFIG,  /* socle.conf, as read */
+    BOOT_MODULE_PROGRAM, /* a ring-3 program (ELF64) other than the manager: vmm.elf, selftest.elf */
+    BOOT_MODULE_FILE,    /* a file that the configuration names; name is exactly as written there */
+};
+
+struct boot_module {
+    u64 base, bytes;
+    u32 kind, pad;
+    char name[BOOT_NAME_LEN];
+};
+
+/* A segment of the first program, manager.elf, already laid out: bytes (page multiple) at base. */
+#define BOOT_SEG_WRITE BIT(0)
+#define BOOT_SEG_EXEC  BIT(1)
+
+struct boot_segment {
+    u64 base, vaddr, bytes;
+    u32 flags, pad;
+};
+
+/* pixel format of the framebuffer: 32 bits per pixel only; anything else is passed as absent */
+enum boot_fb_format {
+    BOOT_FB_NONE,
+    BOOT_FB_BGRX, /* blue in the lowest byte */
+    BOOT_FB_RGBX,
+};
+
+struct boot_framebuffer {
+    u64 base, bytes;
+    u32 width, height, pitch_bytes, format;
+};
+
+#define BOOT_CONSOLE_SERIAL BIT(0)
+#define BOOT_CONSOLE_SCREEN BIT(1)
+
+#define BOOT_FLAG_SELF_TEST BIT(0) /* [host] self-test: the guests' hardware need not be there */
+#define BOOT_FLAG_EMULATOR  BIT(1) /* port 0xe9 reads 0xe9: a Bochs or a QEMU debug console */
+
+struct bootinfo {
+    u64 magic;
+    u64 bytes;            /* sizeof(struct bootinfo) */
+    u64 start_tsc;        /* TSC when the loader started */
+    u64 kernel_base;      /* physical base of the kernel image, whose first byte is BOOT_KERNEL_BASE */
+    u64 kernel_bytes;
+    u64 trampoline;       /* a free page below 1 MiB for the start of the other CPUs, 0 when none */
+    u64 manager_entry;    /* entry point of the first program */
+    u64 rsdp;             /* 0 when there are no ACPI tables */
+    u64 hpet_base;        /* from ACPI, 0 when unknown */
+    u64 lapic_base;       /* from ACPI or 0xfee00000 */
+    u64 ioapic_base;      /* the first IOAPIC, from ACPI or 0xfec00000 */
+    u32 pm_timer_port;    /* from ACPI's FADT, 0 when unknown */
+    u32 pm_timer_bits;    /* 24 or 32 */
+    u32 pm1a_port, pm1b_port;   /* ACPI PM1 control registers for S5, 0 when unknown */
+    u32 s5_typa, s5_typb;       /* SLP_TYP values of \_S5 */
+    u32 console;          /* BOOT_CONSOLE_* */
+    u32 flags;            /* BOOT_FLAG_* */
+    u32 cpu_count;        /* usable CPUs, boot CPU first */
+    u32 range_count;
+    u32 module_count;
+    u32 segment_count;
+    u32 cpu_apic_ids[BOOT_MAX_CPUS];
+    struct boot_framebuffer fb;
+    struct boot_segment segments[BOOT_MAX_SEGMENTS];
+    struct boot_module modules[BOOT_MAX_MODULES];
+    struct boot_range ranges[BOOT_MAX_RANGES];
+};
+
+#endif

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+# The microkernel: $(BUILD)/kernel.elf, from kernel/, arch/x86/, arch/x86/vmx/ and lib/. It is linked twice: the
+# second time with the table of symbols taken from the first, for backtraces.
+KERNEL_C    := $(wildcard kernel/*.c arch/x86/*.c arch/x86/vmx/*.c) $(LIB_C)
+KERNEL_C    := $(filter-out arch/x86/offsets.c,$(KERNEL_C))
+KERNEL_ASM  := $(wildcard arch/x86/*.asm arch/x86/vmx/*.asm)
+LIB_C       := $(wildcard lib/*.c)
+KERNEL_OBJ  := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(LIB_C:%.c=$(BUILD)/kernel/%.o) \
+               $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
+KERNEL_CFLAGS := $(CFLAGS_COMMON) -mcmodel=kernel
+
+.PHONY: kernel
+kernel: $(BUILD)/kernel.elf ## the microkernel
+
+$(BUILD)/offsets.inc: arch/x86/offsets.c
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(KERNEL_CFLAGS) -MT $@ -MF $(BUILD)/offsets.d -S -o - $< | \
+		sed -n 's/^.*->\([A-Za-z0-9_]*\) \$$\{0,1\}\(-\{0,1\}[0-9]*\).*$$/%define \1 \2/p' > $@
+
+$(BUILD)/kernel/%.o: %.c
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  CC      $<"
+	$(Q)$(CC) $(KERNEL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/kernel/lib/string.o: KERNEL_CFLAGS += -fno-tree-loop-distribute-patterns
+
+$(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/offsets.inc
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  NASM    $<"
+	$(Q)$(NASM) $(NASMFLAGS) -MD $(@:.o=.d) -o $@ $<
+
+# First pass: an empty table. Second pass: the real one, which is last in the image, so nothing moves.
+$(BUILD)/symbols0.asm:
+	$(Q)mkdir -p $(@D)
+	$(Q)tools/symbols.sh > $@
+$(BUILD)/symbols1.asm: $(BUILD)/kernel0.elf tools/symbols.sh
+	$(Q)tools/symbols.sh $< > $@
+$(BUILD)/symbols%.o: $(BUILD)/symbols%.asm
+	$(Q)$(NASM) $(NASMFLAGS) -o $@ $<
+$(BUILD)/kernel0.elf: $(KERNEL_OBJ) $(BUILD)/symbols0.o linker.ld
+	$(Q)$(LD) -nostdlib -static -z noexecstack -z max-page-size=4096 -T linker.ld -o $@ $(KERNEL_OBJ) $(BUILD)/symbols0.o
+$(BUILD)/kernel.elf: $(KERNEL_OBJ) $(BUILD)/symbols1.o linker.ld
+	$(Q)echo "  LD      $@"
+	$(Q)$(LD) -nostdlib -static -z noexecstack -z max-page-size=4096 -T linker.ld -o $@ $(KERNEL_OBJ) $(BUILD)/symbols1.o

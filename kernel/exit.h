@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An exit, as the backends describe it, and the one table that settles it. Guest mistakes get the
+ * architecture's answer here and are counted, never logged.
+ */
+#ifndef KERNEL_EXIT_H
+#define KERNEL_EXIT_H
+
+#include "kernel/abi.h"
+#include "kernel/event.h"
+#include "lib/types.h"
+
+struct vcpu;
+
+/* Only the fields that the kind names are filled. */
+struct exit {
+    u32 kind;      /* enum exit_kind */
+    u32 hw_reason; /* the hardware's own number, for reports */
+    u64 qualification; /* raw, for reports */
+    union {
+        struct {
+            u16 port;
+            u8 bytes; /* 1, 2, 4 */
+            u8 address_bytes; /* string forms: 2, 4, 8 */
+            bool in, string, rep;
+            u64 linear; /* string forms: address of the first element, segment base included */
+        } io;
+        struct {
+            u64 gpa, linear;
+            u32 access; /* VX_ACCESS_* */
+        } npf;
+        struct {
+            u8 number;   /* 0, 3, 4, 8 */
+            u8 gpr;      /* enum gpr_index */
+            bool write;  /* MOV to CR */
+            bool clts, lmsw;
+            u16 lmsw_source;
+        } cr;
+        struct {
+            u8 number, gpr;
+            bool write;
+        } dr;
+        struct {
+            struct event event; /* the exception that was intercepted */
+            u64 address;        /* of a #PF */
+        } exception;
+        struct {
+            u8 vector; /* acknowledged by the exit */
+        } interrupt;
+    };
+};
+
+enum exit_action {
+    EXIT_RESUME,  /* enter the guest again at the same instruction (or at what was injected) */
+    EXIT_ADVANCE, /* the instruction is done */
+    EXIT_USER,    /* v->exit is filled: SYS_VCPU_RUN returns it */
+};
+
+/*
+ * Settles one exit: counts and traces it, calls the kind's handler, advances RIP where due, then deals
+ * with hazards (scheduling, injection, flushes, stop). Called by the backend with the vCPU resident and
+ * interrupts off. Returns true when the guest is to be entered again (on this CPU: after a switch of
+ * threads the vCPU is resident again, perhaps on another CPU), false when SYS_VCPU_RUN is to return.
+ */
+bool exit_settle(struct vcpu *v, struct exit *x);
+
+/* Deals with hazards before an entry; same result. Also called before the first entry of a run. */
+bool exit_hazards(struct vcpu *v);
+
+/* Queues an exception for the guest, merged with one whose delivery was interrupted; a triple fault
+ * makes the next exit_hazards() end the run with VX_TRIPLE_FAULT. */
+void vcpu_raise(struct vcpu *v, const struct event *e);
+void vcpu_raise_gp(struct vcpu *v); /* #GP(0) */
+void vcpu_raise_ud(struct vcpu *v);
+
+/* Makes an external interrupt pending; from any CPU. */
+void vcpu_interrupt(struct vcpu *v, u8 vector);
+
+#endif

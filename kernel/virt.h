@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The seam between the kernel and a hardware virtualization backend (arch/x86/vmx, arch/x86/svm). The
+ * kernel sees a vCPU only through these calls and through struct exit; no code outside a backend
+ * knows which one is in use. One backend is chosen at boot.
+ */
+#ifndef KERNEL_VIRT_H
+#define KERNEL_VIRT_H
+
+#include "kernel/abi.h"
+#include "kernel/event.h"
+#include "lib/pagetable.h"
+#include "lib/types.h"
+
+struct cpu;
+struct vcpu;
+struct vm;
+
+enum virt_reg {
+    VIRT_RIP, VIRT_RSP, VIRT_RFLAGS,
+    VIRT_CR0, VIRT_CR3, VIRT_CR4, /* as the guest sees them */
+    VIRT_EFER,
+    VIRT_FS_BASE, VIRT_GS_BASE,
+    VIRT_CPL,             /* read only */
+    VIRT_INTERRUPTIBILITY, /* bit 0 STI, bit 1 MOV SS, bit 3 NMI blocked */
+    VIRT_SYSENTER_CS, VIRT_SYSENTER_ESP, VIRT_SYSENTER_EIP, VIRT_PAT, VIRT_DEBUGCTL, VIRT_DR7,
+};
+
+enum virt_window { WINDOW_INTERRUPT, WINDOW_NMI };
+
+struct virt {
+    const char *name; /* "VT-x", "AMD-V" */
+
+    /* NULL: this machine can run guests. Else a sentence that says what is missing and what to do. */
+    const char *(*preflight)(void);
+    /* On every CPU: switch virtualization on (FEATURE_CONTROL, VMXON). 0 or E_*. */
+    int (*cpu_start)(struct cpu *c);
+    /* On every CPU before power-off or reboot: nothing stays on. Harmless when not started. */
+    void (*cpu_stop)(struct cpu *c);
+
+    /* Format and depth of nested page tables. */
+    const struct pt_format *(*nested_format)(u32 *levels);
+    /* Permission bits a leaf needs for [pa, pa+bytes) of RAM (memory type); PT_* flags. */
+    u64 (*nested_ram_perm)(void);
+
+    /* A new vCPU in the state after INIT, and its end. v->vm, v->index are set. 0 or E_*. */
+    int (*vcpu_create)(struct vcpu *v);
+    void (*vcpu_destroy)(struct vcpu *v); /* not resident anywhere */
+
+    /* Residency. load: v->cpu is -1 and the CPU's resident vCPU was unloaded before; unload leaves
+     * nothing of v in the CPU (VMCLEAR, FPU, debug registers saved). The kernel calls them through
+     * vcpu_make_resident() and vcpu_evict(), which keep v->cpu and cpu->resident. */
+    void (*load)(struct vcpu *v);
+    void (*unload)(struct vcpu *v);
+
+    /* Gives the SYSCALL MSRs and CR2 back to ring 3 (leave) or to the guest (enter). */
+    void (*msrs_leave)(struct vcpu *v);
+    void (*msrs_enter)(struct vcpu *v);
+
+    /* Enters the guest and settles its exits until exit_settle() returns false. */
+    void (*run)(struct vcpu *v);
+
+    /* RIP past the instruction that exited; clears STI and MOV SS blocking; TF becomes a pending #DB. */
+    void (*advance)(struct vcpu *v);
+
+    u64 (*read)(struct vcpu *v, enum virt_reg r);
+    /* Writes a value that was checked; CR0, CR4 and EFER with all side effects (LMA, PDPTEs). */
+    void (*write)(struct vcpu *v, enum virt_reg r, u64 value);
+    /* Whole state, for ring 3. set: 0, or E_INVAL for what no CPU could hold; what VM entry refuses
+     * is found at entry and reported as VX_ENTRY_FAILURE. */
+    void (*get_state)(struct vcpu *v, struct vcpu_state *s, u32 groups);
+    int (*set_state)(struct vcpu *v, const struct vcpu_state *s, u32 groups);
+
+    /* Can an external interrupt or NMI be taken at the next entry? */
+    bool (*can_take)(struct vcpu *v, enum virt_window w);
+    void (*set_window)(struct vcpu *v, enum virt_window w, bool on);
+    void (*inject)(struct vcpu *v, const struct event *e);
+
+    /* Nested translations of v->vm may be stale on this CPU: drop them. */
+    void (*flush)(struct vcpu *v);
+
+    /* To the kernel log: all guest and control state; why an entry failed. */
+    void (*dump)(struct vcpu *v);
+};
+
+extern const struct virt *virt; /* NULL: none on this machine */
+
+/* Each backend's table; NULL preflight result picks it. */
+extern const struct virt virt_vmx;
+
+#endif
