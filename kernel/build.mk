@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
 # The microkernel: $(BUILD)/kernel.elf, from kernel/, arch/x86/, arch/x86/vmx/ and lib/. It is linked twice: the
 # second time with the table of symbols taken from the first, for backtraces.
-KERNEL_C    := $(wildcard kernel/*.c arch/x86/*.c arch/x86/vmx/*.c) $(LIB_C)
-KERNEL_C    := $(filter-out arch/x86/offsets.c,$(KERNEL_C))
+KERNEL_C    := $(filter-out arch/x86/offsets.c,$(wildcard kernel/*.c arch/x86/*.c arch/x86/vmx/*.c))
 KERNEL_ASM  := $(wildcard arch/x86/*.asm arch/x86/vmx/*.asm)
-LIB_C       := $(wildcard lib/*.c)
-KERNEL_OBJ  := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(LIB_C:%.c=$(BUILD)/kernel/%.o) \
-               $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
+KERNEL_OBJ  := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
+# An archive: the linker takes what the kernel calls, and leaves the parsers to the others.
+KERNEL_LIB  := $(patsubst %.c,$(BUILD)/kernel/%.o,$(wildcard lib/*.c))
 KERNEL_CFLAGS := $(CFLAGS_COMMON) -mcmodel=kernel
 
 .PHONY: kernel
@@ -30,15 +29,19 @@ $(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/offsets.inc
 	$(Q)$(NASM) $(NASMFLAGS) -MD $(@:.o=.d) -o $@ $<
 
 # First pass: an empty table. Second pass: the real one, which is last in the image, so nothing moves.
-$(BUILD)/symbols0.asm:
+$(BUILD)/symbols0.asm: tools/symbols.sh
 	$(Q)mkdir -p $(@D)
 	$(Q)tools/symbols.sh > $@
 $(BUILD)/symbols1.asm: $(BUILD)/kernel0.elf tools/symbols.sh
 	$(Q)tools/symbols.sh $< > $@
 $(BUILD)/symbols%.o: $(BUILD)/symbols%.asm
 	$(Q)$(NASM) $(NASMFLAGS) -o $@ $<
-$(BUILD)/kernel0.elf: $(KERNEL_OBJ) $(BUILD)/symbols0.o linker.ld
-	$(Q)$(LD) -nostdlib -static -z noexecstack -z max-page-size=4096 -T linker.ld -o $@ $(KERNEL_OBJ) $(BUILD)/symbols0.o
-$(BUILD)/kernel.elf: $(KERNEL_OBJ) $(BUILD)/symbols1.o linker.ld
+$(BUILD)/kernel/lib.a: $(KERNEL_LIB)
+	$(Q)rm -f $@
+	$(Q)ar rcsD $@ $^
+KERNEL_LD := $(LD) -nostdlib -static -z noexecstack -z max-page-size=4096 -T linker.ld
+$(BUILD)/kernel0.elf: $(KERNEL_OBJ) $(BUILD)/kernel/lib.a $(BUILD)/symbols0.o linker.ld
+	$(Q)$(KERNEL_LD) -o $@ $(KERNEL_OBJ) $(BUILD)/symbols0.o $(BUILD)/kernel/lib.a
+$(BUILD)/kernel.elf: $(KERNEL_OBJ) $(BUILD)/kernel/lib.a $(BUILD)/symbols1.o linker.ld
 	$(Q)echo "  LD      $@"
-	$(Q)$(LD) -nostdlib -static -z noexecstack -z max-page-size=4096 -T linker.ld -o $@ $(KERNEL_OBJ) $(BUILD)/symbols1.o
+	$(Q)$(KERNEL_LD) -o $@ $(KERNEL_OBJ) $(BUILD)/symbols1.o $(BUILD)/kernel/lib.a

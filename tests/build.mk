@@ -1,1 +1,59 @@
 # SPDX-License-Identifier: MIT
+# Tests that run on the host. A line /* SOURCES: lib/config.c ... */ in a test names the files of the
+# project that it is linked with. Unit tests (tests/unit/test_X.c) use cmocka; a line
+# /* SANITIZE: thread */ takes the thread sanitizer in place of address and undefined behaviour.
+# Fuzzers (tests/fuzz/fuzz_X.c) use libFuzzer, seeds from tests/fuzz/corpus/X/, words from
+# tests/fuzz/X.dict.
+UNIT_C    := $(wildcard tests/unit/test_*.c)
+UNIT_BIN  := $(UNIT_C:tests/unit/%.c=$(BUILD)/unit/%)
+FUZZ_C    := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN  := $(FUZZ_C:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+CLANG     ?= clang
+T         ?= 60
+
+HOST_WARN  := -std=gnu11 -I. -g -O1 -Wall -Wextra -Werror -fno-omit-frame-pointer -MMD -MP
+UNIT_asan  := -fsanitize=address,undefined -fno-sanitize-recover=all
+UNIT_tsan  := -fsanitize=thread
+FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
+
+# The words after a tag in the head of a file: $(call tagged,SOURCES,file)
+tagged = $(shell sed -n 's|^ *[/*]* *$(1): *\([^*]*\).*|\1|p' $(2))
+
+# One unit test: $(call unit_rule,name,asan or tsan)
+define unit_rule
+$(BUILD)/unit/$(1): $(BUILD)/unit/$(2)/tests/unit/$(1).o $(patsubst %.c,$(BUILD)/unit/$(2)/%.o,$(call tagged,SOURCES,tests/unit/$(1).c))
+	$$(Q)$$(CC) $$(UNIT_$(2)) -o $$@ $$(filter %.o,$$^) -lcmocka -lpthread
+endef
+
+define fuzz_rule
+$(BUILD)/fuzz/$(1): $(BUILD)/fuzz/obj/tests/fuzz/$(1).o $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(call tagged,SOURCES,tests/fuzz/$(1).c))
+	$$(Q)$$(CLANG) -fsanitize=fuzzer $$(FUZZ_FLAGS) -o $$@ $$(filter %.o,$$^)
+endef
+
+$(foreach t,$(UNIT_C:tests/unit/%.c=%),$(eval $(call unit_rule,$(t),$(if $(filter thread,$(call tagged,SANITIZE,tests/unit/$(t).c)),tsan,asan))))
+$(foreach t,$(FUZZ_C:tests/fuzz/%.c=%),$(eval $(call fuzz_rule,$(t))))
+
+$(BUILD)/unit/asan/%.o: %.c
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  UNITCC  $<"
+	$(Q)$(CC) $(HOST_WARN) $(UNIT_asan) -c -o $@ $<
+
+$(BUILD)/unit/tsan/%.o: %.c
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  UNITCC  $<"
+	$(Q)$(CC) $(HOST_WARN) $(UNIT_tsan) -c -o $@ $<
+
+$(BUILD)/fuzz/obj/%.o: %.c
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  FUZZCC  $<"
+	$(Q)$(CLANG) $(HOST_WARN) -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c -o $@ $<
+
+.PHONY: unit fuzz unit-build fuzz-build
+unit-build: $(UNIT_BIN)
+fuzz-build: $(FUZZ_BIN)
+
+unit: $(UNIT_BIN) ## unit tests on the host, under sanitizers
+	$(Q)tests/run-unit $(UNIT_BIN)
+
+fuzz: $(FUZZ_BIN) ## every fuzzer for T seconds (T=60)
+	$(Q)tests/run-fuzz $(T) $(BUILD)/fuzz $(FUZZ_BIN)
