@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The weighted fair scheduler: a run queue per CPU ordered by virtual run time, preemption at the end of
+ * a slice or when a thread that deserves more wakes, stealing by idle CPUs. Each queue has its lock;
+ * a thread's state and queue links are guarded by the lock of the CPU it belongs to (thread.cpu).
+ */
+#ifndef KERNEL_SCHED_H
+#define KERNEL_SCHED_H
+
+#include "lib/types.h"
+
+struct cpu;
+struct thread;
+struct vcpu;
+
+/* Run queue and idle thread of a CPU that is about to run threads. Boot only. */
+void sched_init_cpu(struct cpu *c);
+
+/* First switch on this CPU: becomes its idle thread. */
+NORETURN void sched_start(void);
+
+/* Puts a new thread on a CPU that its affinity allows. */
+void sched_add(struct thread *t);
+
+/* Gives the CPU to the thread that deserves it most; returns when the caller does again, perhaps on
+ * another CPU. */
+void sched_yield(void);
+
+/*
+ * Blocking: the caller announces it (sched_prepare_block), then checks its condition once more, then
+ * calls sched_block() or, if the condition came true, sched_cancel_block(). A sched_wake() in between
+ * is not lost. deadline is in TSC ticks, ~0 for none. Returns false when the deadline passed.
+ */
+void sched_prepare_block(void);
+void sched_cancel_block(void);
+bool sched_block(u64 deadline);
+
+/* Makes a blocked thread runnable; harmless otherwise. From any CPU. */
+void sched_wake(struct thread *t);
+
+/* Time has passed on this CPU: wakes the threads whose deadline is due, ends the slice (sets
+ * CPU_HAZARD_RESCHED). Called by the timer interrupt and by the TIMER exit. */
+void sched_tick(void);
+
+/* Ends the calling thread. */
+NORETURN void sched_exit(void);
+
+/* New weight and affinity; moves a thread that may no longer run where it is at its next switch. */
+void sched_set(struct thread *t, u32 weight, u64 affinity);
+
+/* Makes the CPU that runs t (if any) pass through the kernel soon. */
+void sched_kick(struct thread *t);
+
+/* A halted vCPU: blocks the calling thread until an event is pending or a hazard is set. */
+void sched_block_halted(struct vcpu *v);
+
+#endif
