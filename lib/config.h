@@ -13,6 +13,8 @@
 #define CONFIG_MAX_MODULES 8
 #define CONFIG_NAME_LEN    20 /* longest guest name, without NUL: letters, digits, - and _ */
 #define CONFIG_MAX_BYTES   65536
+#define CONFIG_MAX_INSTANCES 256 /* guests with all their copies (count) */
+#define CONFIG_FILE_LEN    95 /* longest file name, in printable ASCII; fits boot_module.name */
 
 /* A piece of the text: not NUL-terminated. len 0: absent. */
 struct config_str {
