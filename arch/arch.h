@@ -16,13 +16,24 @@
 struct aspace;
 struct thread;
 
+/* A variable that arch_protect() makes read-only. */
+#define ARCH_READ_ONLY_AFTER_BOOT __attribute__((section(".data.sealed")))
+
 /* --- CPU --- */
 
 static inline struct cpu *cpu_this(void)
 {
     struct cpu *c;
-    __asm__("mov %%gs:0, %0" : "=r"(c));
+    /* volatile: a thread may be on another CPU after it gave up this one, so no result is reused */
+    __asm__ volatile("mov %%gs:0, %0" : "=r"(c));
     return c;
+}
+
+static inline void arch_cpuid(u32 leaf, u32 subleaf, u32 out[4])
+{
+    __asm__ volatile("cpuid"
+                     : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
+                     : "a"(leaf), "c"(subleaf));
 }
 
 static inline u64 arch_tsc(void)
@@ -44,8 +55,12 @@ void arch_kick(struct cpu *target); /* makes target pass through the kernel soon
 void arch_timer_set(u64 tsc);      /* one timer interrupt on this CPU not before tsc; ~0 disarms */
 NORETURN void arch_power(u32 action); /* enum power_action, with everything stopped */
 NORETURN void arch_halt(void);     /* this CPU stops for good */
+void arch_stop_others(void);       /* panic: all other CPUs stop for good; bounded wait */
 
-/* Flushes this CPU's TLB (all but global entries). */
+/* An interrupt that a VM exit acknowledged: does what its gate would have done. */
+void arch_interrupt(u32 vector);
+
+/* Flushes this CPU's TLB (all but global entries); a shoot-down that waits for this CPU is served. */
 void arch_tlb_flush(void);
 /* Flushes it on every CPU that has aspace loaded, and returns when all have. Spinning locks elsewhere
  * poll for this (arch_spin_poll), so it is safe with any lock held. */
@@ -82,7 +97,7 @@ void arch_mmu_init(const struct mem_range *pool, u32 count);
 void *arch_map_device(hpa_t pa, u64 bytes, bool write_combining);
 /* Copies the kernel's half into a new process root (a pool page). */
 void arch_root_init(u64 *root);
-void arch_aspace_load(struct aspace *a); /* CR3, and cpu->aspace */
+void arch_aspace_load(struct aspace *a); /* CR3, and cpu->aspace; NULL: the kernel's own tables */
 u32 arch_phys_bits(void);
 bool arch_has_1g_pages(void);
 /* Effective MTRR memory type of [pa, pa+bytes): 0 UC, 1 WC, 4 WT, 5 WP, 6 WB; -1 when it is not uniform. */
@@ -94,6 +109,10 @@ void arch_kernel_walk(bool (*fn)(void *arg, u64 va, u64 pa, u64 bytes, u64 perm)
  * checked against USER_TOP; SMAP is opened only inside. */
 int arch_copy_from_user(void *dst, u64 src, u64 bytes) MUST_CHECK;
 int arch_copy_to_user(u64 dst, const void *src, u64 bytes) MUST_CHECK;
+
+/* Does an access by the kernel fault? For self-tests. PT_READ, PT_WRITE (rewrites the byte that is there)
+ * or PT_EXEC (calls the address, where a RET must be). */
+bool arch_probe_faults(void *address, u32 access);
 
 /* --- threads --- */
 
@@ -123,8 +142,11 @@ void arch_console_write(const char *s, size_t n);
 size_t arch_console_try_write(const char *s, size_t n);
 size_t arch_console_read(char *s, size_t n);
 
-/* Backtrace of the caller (or from rbp), by symbol, to the kernel log. */
+/* Backtrace of the caller (rbp 0) or from a frame pointer, by symbol, to the kernel log. */
 void arch_backtrace(u64 rbp);
+/* For the panic report, to the kernel log: registers of the fault that led to it, if one did, control
+ * registers, backtrace. */
+void arch_panic_dump(void);
 
 /* --- start-up, in the order kernel/main.c calls them --- */
 void arch_early_init(const struct bootinfo *bi); /* console, exception vectors, CPU features */
