@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ends badly, in the way that the first word of its command line says; delay=N waits N TSC ticks
+ * before. Each of these must end this guest, with a reason, and nothing else.
+ */
+#include "guests/lib/boot.h"
+#include "guests/lib/console.h"
+#include "guests/lib/cpu.h"
+#include "guests/lib/memory.h"
+#include "guests/lib/trap.h"
+#include "lib/string.h"
+
+#define CANONICAL_END 0x0000800000000000ull
+
+/* From here on an exception finds no handler, and no double fault handler either. */
+static void drop_idt(void)
+{
+    struct table_pointer none = {0, 0};
+
+    __asm__ volatile("lidt %0" : : "m"(none));
+}
+
+static void crash_triple(void)
+{
+    drop_idt();
+    __asm__ volatile("ud2");
+}
+
+/* No stack for the #PF, none for the #DF. */
+static void crash_stack(void)
+{
+    trap_set_ist(VEC_DF, 0, 0);
+    __asm__ volatile("mov %0, %%rsp; push %0" : : "r"(MAP_AREA));
+}
+
+/* Runs off the end of the canonical addresses, on an instruction that the hypervisor has to skip:
+ * what comes then is an RIP that VM entry refuses. */
+static void crash_state(void)
+{
+    static const u8 code[] = {0x0f, 0xa2}; /* cpuid */
+    u64 page = page_alloc(PAGE_SIZE, PAGE_SIZE);
+
+    memcpy((u8 *)page + PAGE_SIZE - sizeof(code), code, sizeof(code));
+    pte_set(CANONICAL_END - PAGE_SIZE, 1, page | PTE_P | PTE_W);
+    drop_idt();
+    __asm__ volatile("jmp *%0" : : "r"(CANONICAL_END - sizeof(code)));
+}
+
+/* Behind the end of the memory, where there is nothing. */
+static void crash_jump(void)
+{
+    u64 to = ALIGN_UP(boot.memory_end, SIZE_2M) + SIZE_2M;
+
+    pte_set(to, 2, to | PTE_P | PTE_W | PTE_PS);
+    drop_idt();
+    __asm__ volatile("jmp *%0" : : "r"(to));
+}
+
+/* Page tables that lie behind the end of the memory. */
+static void crash_tables(void)
+{
+    drop_idt();
+    write_cr3(ALIGN_UP(boot.memory_end, SIZE_2M) + SIZE_2M);
+}
+
+/* A page that is not mapped, without an IDT. */
+static void crash_unmapped(void)
+{
+    drop_idt();
+    __asm__ volatile("jmp *%0" : : "r"(MAP_AREA));
+}
+
+/* Nothing can wake it. */
+static void crash_hlt(void)
+{
+    __asm__ volatile("cli; hlt");
+}
+
+/* Orderly, but not well. */
+static void crash_exit(void)
+{
+    guest_exit(42);
+}
+
+static const struct {
+    const char *name;
+    void (*crash)(void);
+} ways[] = {
+    {"triple",   crash_triple  },
+    {"stack",    crash_stack   },
+    {"state",    crash_state   },
+    {"jump",     crash_jump    },
+    {"tables",   crash_tables  },
+    {"unmapped", crash_unmapped},
+    {"hlt",      crash_hlt     },
+    {"exit",     crash_exit    },
+};
+
+void guest_main(void)
+{
+    char word[16] = "triple";
+    u64 end = rdtsc() + boot_option_number("delay", 0);
+
+    (void)boot_word(0, word, sizeof(word));
+    for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+        if (!strcmp(ways[i].name, word)) {
+            print("crashing: %s\n", word);
+            while (rdtsc() < end) {
+                cpu_pause();
+            }
+            ways[i].crash();
+            print("still here\n"); /* then the guest ends well, which nobody expects of it */
+            guest_exit(0);
+        }
+    }
+    print("crasher: ERROR: no way of that name: %s\n", word);
+    guest_exit(0);
+}
