@@ -79,7 +79,8 @@ enum {
     SYS_EVENT_WAIT,
     /* (struct vm_args *) -> h:vm */
     SYS_VM_CREATE,
-    /* (h:vm CONTROL, gpa, bytes, VM_MEMORY_*): gives the guest zeroed RAM there, charged to the caller */
+    /* (h:vm CONTROL, gpa, bytes, VM_MEMORY_*): gives the guest zeroed RAM there, charged
+     * to the vm's payer */
     SYS_VM_MEMORY,
     /* (h:vm READ, struct vm_stats *) */
     SYS_VM_STATS,
@@ -87,7 +88,8 @@ enum {
     SYS_VCPU_CREATE,
     /* (h:vcpu CONTROL, VCPU_RUN_*, value) -> VX_* and struct vcpu_exit in registers */
     SYS_VCPU_RUN,
-    /* (h:vcpu CONTROL, struct vcpu_state *, groups VCPU_STATE_*): the vCPU must not be running */
+    /* (h:vcpu CONTROL, struct vcpu_state *, groups VCPU_STATE_*): by the thread that runs the vCPU, or
+     * by any while none has run it (a vCPU is bound to the first thread that runs it) */
     SYS_VCPU_GET,
     SYS_VCPU_SET,
     /* (h:vcpu CONTROL, vector, VCPU_INJECT_*, error code, cr2) */
@@ -156,8 +158,8 @@ struct map_args {
 
 struct vm_args {
     char name[NAME_LEN];
-    u32 cpus;  /* 1..VM_MAX_CPUS */
-    u32 flags; /* 0 */
+    u32 cpus;       /* 1..VM_MAX_CPUS */
+    handle_t payer; /* h:process CONTROL whose budgets pay for RAM, tables and vCPUs; 0: the caller */
 };
 
 #define VM_MEMORY_LAZY BIT(0) /* frames come at first touch, 4 KiB each; else now, in large leaves */
@@ -219,7 +221,7 @@ enum vcpu_exit_kind {
     VX_ENTRY_FAILURE, /* state that the CPU refuses. a = hardware reason, b = qualification */
     VX_UNKNOWN,       /* an exit nobody handles. a = hardware reason, b = qualification */
     VX_NO_MEMORY,     /* first touch of lazy memory and none was left. a = gpa */
-    VX_KICKED,        /* SYS_EVENT_SIGNAL to the vCPU's kick; nothing happened in the guest */
+    VX_KICKED,        /* VCPU_INJECT_KICK; nothing happened in the guest */
 };
 
 #define VX_IO_IN     BIT(24)
@@ -284,6 +286,8 @@ struct vcpu_state {
 #define VCPU_INJECT_CR2        BIT(1) /* set CR2 too (#PF) */
 #define VCPU_INJECT_INTERRUPT  BIT(2) /* vector 16..255 becomes a pending external interrupt */
 #define VCPU_INJECT_NMI        BIT(3)
+#define VCPU_INJECT_KICK       BIT(4) /* makes SYS_VCPU_RUN return VX_KICKED */
+/* Interrupt, NMI and kick may come from any thread; exceptions only from the one that runs the vCPU. */
 
 /* System. */
 enum system_info {

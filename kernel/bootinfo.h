@@ -17,7 +17,9 @@
 #include "lib/types.h"
 
 #define BOOTINFO_MAGIC   0x656c636f73000002ull /* "socle", layout 2 */
+#ifndef BOOT_PHYSMAP /* the host's tests give another */
 #define BOOT_PHYSMAP     0xffff800000000000ull
+#endif
 #define BOOT_KERNEL_BASE 0xffffffff80000000ull /* where linker.ld puts the kernel */
 
 #define BOOT_MAX_RANGES   512

@@ -22,6 +22,9 @@ void kmem_page_free(hpa_t page);
 void *kmem_alloc(size_t bytes) MUST_CHECK;
 void kmem_free(void *p); /* NULL is fine */
 
+/* Boot: a block of any size that is never freed. */
+void *kmem_alloc_boot(u64 bytes) MUST_CHECK;
+
 u64 kmem_total_bytes(void);
 u64 kmem_free_bytes(void);
 

@@ -42,6 +42,9 @@ void sched_wake(struct thread *t);
  * CPU_HAZARD_RESCHED). Called by the timer interrupt and by the TIMER exit. */
 void sched_tick(void);
 
+/* The kernel context of a new thread: it will go to ring 3. */
+void sched_prepare_thread(struct thread *t);
+
 /* Ends the calling thread. */
 NORETURN void sched_exit(void);
 
@@ -50,6 +53,9 @@ void sched_set(struct thread *t, u32 weight, u64 affinity);
 
 /* Makes the CPU that runs t (if any) pass through the kernel soon. */
 void sched_kick(struct thread *t);
+
+/* Hazards of an idle CPU (kernel/main.c): flushes, stop; clears RESCHED. */
+void kernel_idle_hazards(void);
 
 /* A halted vCPU: blocks the calling thread until an event is pending or a hazard is set. */
 void sched_block_halted(struct vcpu *v);

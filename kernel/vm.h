@@ -40,7 +40,10 @@ struct vm {
     /* of vCPUs that ended, so that the statistics outlive them */
     u64 exits[EXIT_COUNT];
     u64 guest_tsc, start_tsc;
+    struct vm *next; /* list of all, under the kernel lock */
 };
+
+extern struct vm *vm_list;
 
 enum vm_touch {
     VM_TOUCH_OK,       /* the translation is there now: run the instruction again */
@@ -57,7 +60,9 @@ enum vm_touch vm_resolve(struct vm *vm, gpa_t gpa, hpa_t *frame, u64 *leaf_bytes
 
 /* NULL: no memory. payer pays and is referenced. */
 struct vm *vm_create(const struct vm_args *args, struct process *payer);
-int vm_add_memory(struct vm *vm, gpa_t gpa, u64 bytes, u32 flags, struct process *payer);
+/* gpa, bytes, flags are ring 3's. E_INVAL, E_BUSY, E_LIMIT, E_NO_MEMORY, E_DEAD. The caller holds a
+ * reference and no lock: this may take long, and yields. */
+int vm_add_memory(struct vm *vm, gpa_t gpa, u64 bytes, u32 flags);
 void vm_get_stats(struct vm *vm, struct vm_stats *out);
 void vm_destroy(struct object *o);
 
@@ -72,8 +77,9 @@ void vcpu_evict(struct cpu *c);
 /* Ring 3's SYSCALL MSRs are in this CPU again. */
 void vcpu_leave_msrs(struct cpu *c);
 
-/* Runs v on the calling thread; fills *out. E_BUSY: another thread is bound to it. */
-s64 vcpu_run(struct vcpu *v, u64 flags, u64 value, struct vcpu_exit *out);
+/* Runs v on the calling thread, which is bound to it; v->exit is then the exit. flags and value are
+ * ring 3's. Returns v->exit.kind or E_INVAL. */
+s64 vcpu_run(struct vcpu *v, u64 flags, u64 value);
 
 /* Wakes or kicks the thread that runs v, after a hazard or an event was set. */
 void vcpu_wake(struct vcpu *v);

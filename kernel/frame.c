@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* Frames of the guest pool. */
+#include "kernel/frame.h"
+
+#include "arch/arch.h"
+#include "kernel/buddy.h"
+#include "kernel/kmem.h"
+#include "kernel/log.h"
+#include "kernel/spinlock.h"
+
+#define OWNERS 4096
+
+static struct buddy pool;
+static struct spinlock lock;
+static u32 capacity;
+static u64 owner_map[OWNERS / 64] = {1}; /* 0 is never given */
+static u32 owner_hint;
+
+bool frame_init(u64 bytes)
+{
+    u64 left = bytes >> PAGE_SHIFT;
+    u64 need = left * sizeof(struct frame);
+    struct frame *records = kmem_alloc_boot(need);
+
+    capacity = (u32)left;
+    if (!records) {
+        return false;
+    }
+    buddy_init(&pool, records);
+    return true;
+}
+
+void frame_add(u64 base, u64 bytes)
+{
+    bytes = MIN(bytes, (u64)(capacity - pool.count) << PAGE_SHIFT);
+    if (bytes && !buddy_add(&pool, base, bytes)) {
+        klog("memory: %llu KiB at 0x%llx left out: too many ranges",
+             (unsigned long long)bytes >> 10, (unsigned long long)base);
+    }
+}
+
+hpa_t frame_alloc(u32 order, owner_t owner)
+{
+    spin_lock(&lock);
+    u32 index = order < BUDDY_ORDERS ? buddy_alloc(&pool, order) : BUDDY_NONE;
+    if (index != BUDDY_NONE) {
+        for (u32 i = 0; i < 1u << order; i++) {
+            pool.frames[index + i].refs = 1;
+            pool.frames[index + i].owner = owner;
+        }
+    }
+    spin_unlock(&lock);
+    if (index == BUDDY_NONE) {
+        return HPA(0);
+    }
+    hpa_t pa = HPA(buddy_address(&pool, index));
+    u64 step = order >= 9 ? SIZE_2M : PAGE_SIZE;
+    for (u64 at = 0; at < PAGE_SIZE << order; at += step) {
+        arch_frame_zero(HPA(pa.v + at), step);
+    }
+    return pa;
+}
+
+void frame_free(hpa_t pa, u64 bytes)
+{
+    spin_lock(&lock);
+    u32 index = buddy_index(&pool, pa.v);
+    u32 n = (u32)(bytes >> PAGE_SHIFT);
+    ASSERT(index != BUDDY_NONE && n);
+
+    /* free runs as the largest aligned blocks that they hold */
+    for (u32 i = 0; i < n;) {
+        ASSERT(pool.frames[index + i].refs > 0);
+        if (--pool.frames[index + i].refs) {
+            i++;
+            continue;
+        }
+        u32 run = 1;
+        while (i + run < n && pool.frames[index + i + run].refs == 1) {
+            pool.frames[index + i + run].refs = 0;
+            run++;
+        }
+        for (u32 done = 0; done < run;) {
+            u32 order = 0;
+            u64 at = pa.v + ((u64)(i + done) << PAGE_SHIFT);
+            while (order + 1 < BUDDY_ORDERS && !(at & ((PAGE_SIZE << (order + 1)) - 1)) &&
+                   done + (2u << order) <= run) {
+                order++;
+            }
+            buddy_free(&pool, index + i + done, order);
+            done += 1u << order;
+        }
+        i += run;
+    }
+    spin_unlock(&lock);
+}
+
+u64 frame_total_bytes(void)
+{
+    return (u64)pool.count << PAGE_SHIFT;
+}
+
+u64 frame_free_bytes(void)
+{
+    return pool.free_pages << PAGE_SHIFT;
+}
+
+bool frame_query(hpa_t pa, bool *free, owner_t *owner, u32 *refs)
+{
+    u32 index = buddy_index(&pool, pa.v);
+
+    if (index == BUDDY_NONE) {
+        return false;
+    }
+    *refs = pool.frames[index].refs;
+    *owner = pool.frames[index].owner;
+    *free = buddy_is_free(&pool, index);
+    return true;
+}
+
+void frame_walk(void (*fn)(void *arg, u64 base, u64 bytes), void *arg)
+{
+    for (u32 i = 0; i < pool.zone_count; i++) {
+        fn(arg, pool.zones[i].base, (u64)pool.zones[i].pages << PAGE_SHIFT);
+    }
+}
+
+/* Numbers are reused as late as possible, so that a stale tag stands out. */
+owner_t owner_new(void)
+{
+    owner_t found = 0;
+
+    spin_lock(&lock);
+    for (u32 i = 1; i <= OWNERS && !found; i++) {
+        u32 o = (owner_hint + i) % OWNERS;
+        if (!(owner_map[o / 64] & BIT(o % 64))) {
+            owner_map[o / 64] |= BIT(o % 64);
+            owner_hint = o;
+            found = (owner_t)o;
+        }
+    }
+    spin_unlock(&lock);
+    return found;
+}
+
+void owner_free(owner_t owner)
+{
+    spin_lock(&lock);
+    owner_map[owner / 64] &= ~BIT(owner % 64);
+    spin_unlock(&lock);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The isolation report. Nothing is remembered: every number is counted from the frame records, the
+ * nested tables, the processes' tables and the kernel's own, as they are now. Each frame carries
+ * the tag of its owner; each use of a frame (a leaf of a guest, an entry of a memory object) is a
+ * claim that must bear the same tag; and claims and tags must be equal in number, so no frame is
+ * claimed twice or lost.
+ */
+#include "kernel/isolation.h"
+
+#include "arch/arch.h"
+#include "kernel/boot.h"
+#include "kernel/frame.h"
+#include "kernel/kmem.h"
+#include "kernel/memory.h"
+#include "kernel/process.h"
+#include "kernel/vm.h"
+#include "lib/string.h"
+
+#define OWNERS 4096
+
+/* Scratch of one report; guarded by the kernel lock. */
+static struct {
+    struct isolation_report *r;
+    u32 claims[OWNERS]; /* by tag: pages that something says it owns */
+    u32 tags[OWNERS];   /* by tag: frames whose record says so */
+    const struct vm *vm;
+    struct process *process;
+} scan;
+
+/* One 4 KiB page that somebody with this tag claims; counts it when the record disagrees. */
+static void claim(u64 pa, u32 owner, u64 *wrong)
+{
+    bool free;
+    owner_t tag;
+    u32 refs;
+
+    scan.claims[owner % OWNERS]++;
+    if (!frame_query(HPA(pa), &free, &tag, &refs) || free || tag != owner || !refs) {
+        (*wrong)++;
+    }
+}
+
+static bool guest_leaf(void *arg, u64 gpa, const struct pt_leaf *leaf)
+{
+    (void)arg;
+    (void)gpa;
+    scan.r->ept_leaves++;
+    for (u64 at = 0; at < leaf->bytes; at += PAGE_SIZE) {
+        scan.r->ept_pages++;
+        claim(leaf->address + at, scan.vm->id, &scan.r->ept_foreign);
+    }
+    return true;
+}
+
+static void table_page(void *arg, u64 table, u32 level)
+{
+    (void)arg;
+    (void)level;
+    scan.r->tables++;
+    if (!kmem_owns(HPA(table))) {
+        scan.r->wrong_owner++;
+    }
+}
+
+static void check_guests(void)
+{
+    for (struct vm *vm = vm_list; vm; vm = vm->next) {
+        scan.vm = vm;
+        spin_lock(&vm->lock);
+        pt_walk(&vm->npt, 0, 1ull << 46, guest_leaf, NULL);
+        pt_walk_tables(&vm->npt, table_page, NULL);
+        spin_unlock(&vm->lock);
+    }
+}
+
+static void check_memory_objects(void)
+{
+    for (struct memory *m = memory_list; m; m = m->next) {
+        for (u64 at = 0; m->payer && at < m->bytes; at += PAGE_SIZE) {
+            scan.r->process_pages++;
+            claim(memory_frame(m, at).v, m->payer->owner, &scan.r->wrong_owner);
+        }
+    }
+}
+
+/* May the process that maps va see this page? Asks the region that va lies in. */
+static bool mapping_allowed(const struct process *p, u64 va, u64 pa)
+{
+    bool free;
+    owner_t tag;
+    u32 refs;
+
+    for (u32 i = 0; i < p->aspace->region_count; i++) {
+        const struct region *r = &p->aspace->regions[i];
+        if (va - r->vaddr >= r->bytes) {
+            continue;
+        }
+        if (r->source->type == OBJECT_VM) {
+            const struct vm *vm = CONTAINER_OF(r->source, struct vm, object);
+            return frame_query(HPA(pa), &free, &tag, &refs) && !free && tag == vm->id;
+        }
+        const struct memory *m = CONTAINER_OF(r->source, struct memory, object);
+        return memory_frame(m, r->offset + (va - r->vaddr)).v == pa;
+    }
+    /* without a region: a segment of the first program, which is a module page */
+    for (u32 i = 0; i < boot_info.segment_count; i++) {
+        const struct boot_segment *s = &boot_info.segments[i];
+        if (va - s->vaddr < s->bytes && pa - s->base < s->bytes) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool process_leaf(void *arg, u64 va, const struct pt_leaf *leaf)
+{
+    const struct process *p = scan.process;
+    u64 perm = p->aspace->pt.format->perm(leaf->entry);
+
+    (void)arg;
+    if (perm & PT_WRITE && perm & PT_EXEC) {
+        scan.r->write_exec++;
+    }
+    for (u64 at = 0; at < leaf->bytes; at += PAGE_SIZE) {
+        if (!mapping_allowed(p, va + at, leaf->address + at)) {
+            scan.r->process_foreign++;
+        }
+    }
+    return true;
+}
+
+static void check_processes(void)
+{
+    for (struct process *p = process_list; p; p = p->next) {
+        if (!p->aspace) {
+            continue;
+        }
+        scan.process = p;
+        spin_lock(&p->aspace->lock);
+        pt_walk(&p->aspace->pt, 0, USER_TOP, process_leaf, NULL);
+        pt_walk_tables(&p->aspace->pt, table_page, NULL);
+        spin_unlock(&p->aspace->lock);
+    }
+}
+
+static bool overlaps(u64 a, u64 a_bytes, u64 b, u64 b_bytes)
+{
+    return a < b + b_bytes && b < a + a_bytes;
+}
+
+struct overlap {
+    u64 pa, bytes;
+    u64 pages; /* of the guest pool within */
+};
+
+static void overlap_range(void *arg, u64 base, u64 bytes)
+{
+    struct overlap *o = arg;
+
+    if (overlaps(o->pa, o->bytes, base, bytes)) {
+        u64 start = MAX(o->pa, base), end = MIN(o->pa + o->bytes, base + bytes);
+        o->pages += (end - start) >> PAGE_SHIFT;
+    }
+}
+
+static u64 guest_pool_pages_in(u64 pa, u64 bytes)
+{
+    struct overlap o = {pa, bytes, 0};
+
+    frame_walk(overlap_range, &o);
+    return o.pages;
+}
+
+/* The per-CPU windows are closed now, so the kernel maps nothing of the guest pool. */
+static bool kernel_leaf(void *arg, u64 va, u64 pa, u64 bytes, u64 perm)
+{
+    (void)arg;
+    (void)va;
+    scan.r->kernel_maps_guest += guest_pool_pages_in(pa, bytes);
+    if (perm & PT_WRITE && perm & PT_EXEC) {
+        scan.r->write_exec++;
+    }
+    return true;
+}
+
+static void count_range(void *arg, u64 base, u64 bytes)
+{
+    struct isolation_report *r = arg;
+    bool free;
+    owner_t tag;
+    u32 refs;
+
+    for (u64 at = 0; at < bytes; at += PAGE_SIZE) {
+        r->pages++;
+        if (!frame_query(HPA(base + at), &free, &tag, &refs)) {
+            r->wrong_owner++;
+        } else if (free) {
+            r->free_pages++;
+        } else if (!tag || !refs) {
+            r->wrong_owner++;
+        } else {
+            scan.tags[tag % OWNERS]++;
+        }
+    }
+}
+
+/* What is not of the guest pool: kernel, modules, firmware; none may overlap it. */
+static void check_ranges(void)
+{
+    struct isolation_report *r = scan.r;
+
+    r->kernel_pages = kmem_total_bytes() >> PAGE_SHIFT;
+    for (u32 i = 0; i < boot_info.range_count; i++) {
+        const struct boot_range *b = &boot_info.ranges[i];
+        u64 pages = b->bytes >> PAGE_SHIFT;
+        switch (b->type) {
+        case BOOT_MEM_KERNEL:
+            r->kernel_pages += pages;
+            break;
+        case BOOT_MEM_MODULE:
+            r->module_pages += pages;
+            break;
+        case BOOT_MEM_USABLE:
+        case BOOT_MEM_LOADER:
+            continue;
+        default:
+            r->firmware_pages += pages;
+        }
+        r->wrong_owner += guest_pool_pages_in(b->base, b->bytes);
+    }
+    r->pages += r->kernel_pages + r->module_pages;
+}
+
+void isolation_check(struct isolation_report *r)
+{
+    memset(r, 0, sizeof(*r));
+    memset(&scan, 0, sizeof(scan));
+    scan.r = r;
+    check_guests();
+    check_memory_objects();
+    check_processes();
+    arch_kernel_walk(kernel_leaf, NULL);
+    frame_walk(count_range, r);
+    for (u32 i = 0; i < OWNERS; i++) {
+        r->wrong_owner += scan.claims[i] > scan.tags[i] ? scan.claims[i] - scan.tags[i]
+                                                        : scan.tags[i] - scan.claims[i];
+    }
+    for (struct vm *vm = vm_list; vm; vm = vm->next) {
+        r->guest_pages += scan.tags[vm->id % OWNERS];
+    }
+    check_ranges();
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* The isolation report: who owns which page, computed from the live tables. */
+#ifndef KERNEL_ISOLATION_H
+#define KERNEL_ISOLATION_H
+
+#include "kernel/abi.h"
+
+/* Kernel lock held. Guests go on: pages they touch meanwhile are taken under their vm's lock. */
+void isolation_check(struct isolation_report *r);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* System calls: the handlers behind the one table in syscall.c. */
+#ifndef KERNEL_SYSCALL_H
+#define KERNEL_SYSCALL_H
+
+#include "arch/arch.h"
+#include "kernel/process.h"
+
+/* Arguments of a call, copied once from ring 3's registers; p is the caller. */
+struct call {
+    struct process *p;
+    u64 a, b, c, d, e;
+};
+
+typedef s64 (*syscall_fn)(const struct call *k);
+
+extern struct object system_object;
+
+/* syscall_process.c; kernel lock held */
+s64 sys_handle_close(const struct call *k);
+s64 sys_handle_grant(const struct call *k);
+s64 sys_process_create(const struct call *k);
+s64 sys_process_kill(const struct call *k);
+s64 sys_process_info(const struct call *k);
+s64 sys_thread_create(const struct call *k);
+s64 sys_thread_set(const struct call *k);
+s64 sys_memory_create(const struct call *k);
+s64 sys_memory_map(const struct call *k);
+s64 sys_memory_unmap(const struct call *k);
+s64 sys_event_create(const struct call *k);
+
+/* syscall_vm.c; kernel lock held but for vm_memory */
+s64 sys_vm_create(const struct call *k);
+s64 sys_vm_stats(const struct call *k);
+s64 sys_vm_memory(const struct call *k);
+s64 sys_vcpu_create(const struct call *k);
+s64 sys_vcpu_get(const struct call *k);
+s64 sys_vcpu_set(const struct call *k);
+s64 sys_vcpu_inject(const struct call *k);
+
+/* syscall_system.c; no lock held but for system_info */
+s64 sys_event_signal(const struct call *k);
+s64 sys_event_wait(const struct call *k);
+s64 sys_console_write(const struct call *k);
+s64 sys_console_read(const struct call *k);
+s64 sys_system_info(const struct call *k);
+s64 sys_system_power(const struct call *k);
+
+/* A new object becomes a handle of p; the creator's reference goes. */
+s64 syscall_new_handle(struct process *p, struct object *o, u32 rights);
+
+#endif

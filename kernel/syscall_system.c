@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* System calls about events, the console and the machine. Every argument is ring 3's. */
+#include "kernel/abi.h"
+#include "kernel/boot.h"
+#include "kernel/console.h"
+#include "kernel/frame.h"
+#include "kernel/isolation.h"
+#include "kernel/kmem.h"
+#include "kernel/memory.h"
+#include "kernel/notify.h"
+#include "kernel/sched.h"
+#include "kernel/selftest.h"
+#include "kernel/syscall.h"
+#include "kernel/virt.h"
+#include "lib/string.h"
+
+#define CONSOLE_CHUNK 128
+
+struct object system_object = {OBJECT_SYSTEM, 1};
+
+/* The event behind a handle, with a reference; the kernel lock is taken only for that. */
+static struct notify *get_event(const struct call *k, u32 rights, int *error)
+{
+    spin_lock(&kernel_lock);
+    struct object *o = handle_get(k->p, k->a, OBJECT_EVENT, rights, error);
+    if (o) {
+        object_ref(o);
+    }
+    spin_unlock(&kernel_lock);
+    return o ? CONTAINER_OF(o, struct notify, object) : NULL;
+}
+
+static void put_event(struct notify *n)
+{
+    spin_lock(&kernel_lock);
+    object_unref(&n->object);
+    spin_unlock(&kernel_lock);
+}
+
+s64 sys_event_signal(const struct call *k)
+{
+    int error = E_OK;
+
+    if (k->b & BIT(63)) {
+        return E_INVAL;
+    }
+    struct notify *n = get_event(k, RIGHT_WRITE, &error);
+    if (!n) {
+        return error;
+    }
+    notify_signal(n, k->b);
+    put_event(n);
+    return E_OK;
+}
+
+s64 sys_event_wait(const struct call *k)
+{
+    int error = E_OK;
+
+    if (!k->b || k->b & BIT(63)) {
+        return E_INVAL;
+    }
+    struct notify *n = get_event(k, RIGHT_READ, &error);
+    if (!n) {
+        return error;
+    }
+    s64 bits = notify_wait(n, k->b, k->c);
+    put_event(n);
+    return bits;
+}
+
+/* Does the caller hold the system handle with these rights? */
+static int check_system(const struct call *k, u32 rights)
+{
+    int error = E_OK;
+
+    spin_lock(&kernel_lock);
+    handle_get(k->p, k->a, OBJECT_SYSTEM, rights, &error);
+    spin_unlock(&kernel_lock);
+    return error;
+}
+
+s64 sys_console_write(const struct call *k)
+{
+    char text[CONSOLE_CHUNK];
+    u64 n = MIN(k->c, CONSOLE_CHUNK);
+    int error = check_system(k, RIGHT_WRITE);
+
+    if (error) {
+        return error;
+    }
+    if (arch_copy_from_user(text, k->b, n)) {
+        return E_FAULT;
+    }
+    return (s64)console_try_write(text, n);
+}
+
+s64 sys_console_read(const struct call *k)
+{
+    char text[CONSOLE_CHUNK];
+    u64 n = MIN(k->c, CONSOLE_CHUNK);
+    int error = check_system(k, RIGHT_READ);
+
+    if (error) {
+        return error;
+    }
+    n = arch_console_read(text, n);
+    return arch_copy_to_user(k->b, text, n) ? E_FAULT : (s64)n;
+}
+
+/* --- SYS_SYSTEM_INFO --- */
+
+union info {
+    struct system_summary summary;
+    struct system_cpu cpu;
+    struct system_module module;
+    struct isolation_report isolation;
+    struct system_test test;
+};
+
+static s64 info_summary(const struct call *k, union info *out)
+{
+    struct system_summary *s = &out->summary;
+
+    (void)k;
+    s->tsc_hz = arch_tsc_hz;
+    s->boot_tsc = boot_info.start_tsc;
+    s->kernel_bytes = kmem_total_bytes();
+    s->kernel_free = kmem_free_bytes();
+    s->guest_bytes = frame_total_bytes();
+    s->guest_free = frame_free_bytes();
+    s->cpus = (u32)__builtin_popcountll(boot_online_cpus());
+    s->modules = boot_info.module_count;
+    s->virt = virt != NULL;
+    s->flags = boot_info.flags;
+    for (u32 i = 0; i < sizeof(s->virt_name) - 1 && boot_virt_name()[i]; i++) {
+        s->virt_name[i] = boot_virt_name()[i];
+    }
+    return sizeof(*s);
+}
+
+static s64 info_cpu(const struct call *k, union info *out)
+{
+    if (k->c >= cpu_count) {
+        return E_NOT_FOUND;
+    }
+    const struct cpu *c = cpus[k->c];
+    out->cpu = (struct system_cpu){c->idle_tsc, c->user_tsc, c->interrupts, c->switches,
+                                   c->steals,   c->apic_id,  c->online};
+    return sizeof(out->cpu);
+}
+
+static s64 info_module(const struct call *k, union info *out)
+{
+    if (k->c >= boot_info.module_count) {
+        return E_NOT_FOUND;
+    }
+    const struct boot_module *b = &boot_info.modules[k->c];
+    struct memory *m = memory_from_module(b->base, b->bytes);
+    if (!m) {
+        return E_NO_MEMORY;
+    }
+    s64 h = syscall_new_handle(k->p, &m->object, RIGHT_READ | RIGHT_EXEC | RIGHT_GRANT);
+    if (h < 0) {
+        return h;
+    }
+    out->module.bytes = b->bytes;
+    out->module.kind = b->kind;
+    out->module.handle = (handle_t)h;
+    memcpy(out->module.name, b->name, sizeof(out->module.name));
+    return sizeof(out->module);
+}
+
+static s64 info_isolation(const struct call *k, union info *out)
+{
+    (void)k;
+    isolation_check(&out->isolation);
+    return sizeof(out->isolation);
+}
+
+static s64 info_self_test(const struct call *k, union info *out)
+{
+    if (k->c > ~0u || !selftest_run((u32)k->c, &out->test)) {
+        return E_NOT_FOUND;
+    }
+    return sizeof(out->test);
+}
+
+s64 sys_system_info(const struct call *k)
+{
+    static s64 (*const table[])(const struct call *k, union info *out) = {
+        [SYSTEM_SUMMARY] = info_summary,     [SYSTEM_CPU] = info_cpu,
+        [SYSTEM_MODULE] = info_module,       [SYSTEM_ISOLATION] = info_isolation,
+        [SYSTEM_SELF_TEST] = info_self_test,
+    };
+    union info info;
+    int error = E_OK;
+
+    if (!handle_get(k->p, k->a, OBJECT_SYSTEM, RIGHT_READ, &error)) {
+        return error;
+    }
+    if (k->b >= ARRAY_SIZE(table)) {
+        return E_INVAL;
+    }
+    memset(&info, 0, sizeof(info));
+    s64 n = table[k->b](k, &info);
+    if (n > 0 && (k->e < (u64)n || arch_copy_to_user(k->d, &info, (u64)n))) {
+        if (k->b == SYSTEM_MODULE) {
+            handle_close(k->p, info.module.handle);
+        }
+        return k->e < (u64)n ? E_INVAL : E_FAULT;
+    }
+    return n;
+}
+
+s64 sys_system_power(const struct call *k)
+{
+    int error = check_system(k, RIGHT_CONTROL);
+
+    if (error) {
+        return error;
+    }
+    if (k->b > POWER_HALT) {
+        return E_INVAL;
+    }
+    boot_shutdown((u32)k->b);
+}

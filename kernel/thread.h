@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* Threads: a kernel stack, and a place in the scheduler. Idle threads have no process. */
+#ifndef KERNEL_THREAD_H
+#define KERNEL_THREAD_H
+
+#include "arch/arch.h"
+#include "kernel/object.h"
+#include "lib/types.h"
+
+struct process;
+struct thread_args;
+struct vcpu;
+
+enum thread_state { THREAD_RUNNABLE, THREAD_BLOCKED, THREAD_ENDED };
+
+struct thread {
+    struct object object;
+    struct process *process; /* a reference; NULL: idle */
+    struct arch_context context;
+    void *stack;             /* top of the kernel stack */
+    u64 entry, user_stack, arg;
+    u32 dying;               /* shared */
+
+    /* Scheduler; guarded by the lock of its CPU's queue. */
+    u32 state;
+    u32 cpu;
+    bool queued;
+    bool waiting;            /* in the CPU's list of deadlines */
+    bool timed_out;
+    u32 weight;
+    u64 affinity;
+    u64 vruntime;            /* weighted TSC ticks */
+    u64 deadline;
+    u64 run_tsc, started_tsc;
+    struct thread *next;     /* run queue */
+    struct thread *wait_next; /* deadlines */
+
+    /* The vCPU that it runs; the hot path needs no look-up for the handle it used last. */
+    struct vcpu *vcpu;       /* a reference; bound until the thread ends */
+    u64 vcpu_handle;
+};
+
+/* A thread of p, not yet scheduled. E_NO_MEMORY, E_LIMIT, E_DEAD. Kernel lock held. */
+int thread_create(struct process *p, const struct thread_args *args, struct thread **out);
+void thread_destroy(struct object *o);
+
+/* Ends the calling thread; with the last one its process. No locks held. */
+NORETURN void thread_end(void);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* Virtual CPUs: life, residency on a CPU, and the system call that runs one. */
+#include "kernel/vcpu.h"
+
+#include "arch/arch.h"
+#include "kernel/exit.h"
+#include "kernel/kmem.h"
+#include "kernel/log.h"
+#include "kernel/process.h"
+#include "kernel/sched.h"
+#include "kernel/thread.h"
+#include "kernel/virt.h"
+#include "kernel/vm.h"
+
+int vcpu_create(struct vm *vm, u32 index, struct vcpu **out)
+{
+    if (index >= vm->cpus) {
+        return E_INVAL;
+    }
+    if (vm->vcpus[index]) {
+        return E_BUSY;
+    }
+    struct vcpu *v = process_kalloc(vm->payer, sizeof(*v));
+    if (!v) {
+        return E_NO_MEMORY;
+    }
+    v->object = (struct object){OBJECT_VCPU, 1};
+    v->vm = vm;
+    v->index = index;
+    v->cpu = -1;
+    v->event.type = EVENT_NONE;
+    int error = virt->vcpu_create(v);
+    if (error) {
+        process_kfree(vm->payer, v, sizeof(*v));
+        return error;
+    }
+    object_ref(&vm->object);
+    vm->vcpus[index] = v;
+    *out = v;
+    return E_OK;
+}
+
+void vcpu_destroy(struct object *o)
+{
+    struct vcpu *v = CONTAINER_OF(o, struct vcpu, object);
+    struct vm *vm = v->vm;
+
+    ASSERT(v->cpu == -1 && !v->thread);
+    for (u32 k = 0; k < EXIT_COUNT; k++) {
+        vm->exits[k] += v->exits[k];
+    }
+    vm->guest_tsc += v->guest_tsc;
+    if (v->start_tsc && (!vm->start_tsc || v->start_tsc < vm->start_tsc)) {
+        vm->start_tsc = v->start_tsc;
+    }
+    virt->vcpu_destroy(v);
+    vm->vcpus[v->index] = NULL;
+    process_kfree(vm->payer, v, sizeof(*v));
+    object_unref(&vm->object);
+}
+
+void vcpu_leave_msrs(struct cpu *c)
+{
+    if (c->msrs_of) {
+        virt->msrs_leave(c->msrs_of);
+        c->msrs_of = NULL;
+    }
+}
+
+void vcpu_evict(struct cpu *c)
+{
+    struct vcpu *v = c->resident;
+
+    if (!v) {
+        return;
+    }
+    ASSERT(v->cpu == (s32)c->id);
+    vcpu_leave_msrs(c);
+    virt->unload(v);
+    c->resident = NULL;
+    /* from now on another CPU may load it */
+    __atomic_store_n(&v->cpu, -1, __ATOMIC_RELEASE);
+}
+
+void vcpu_make_resident(struct vcpu *v)
+{
+    struct cpu *c = cpu_this();
+
+    if (c->resident != v) {
+        ASSERT(__atomic_load_n(&v->cpu, __ATOMIC_ACQUIRE) == -1);
+        vcpu_evict(c);
+        v->cpu = (s32)c->id;
+        c->resident = v;
+        virt->load(v);
+    }
+    if (c->msrs_of != v) {
+        vcpu_leave_msrs(c);
+        virt->msrs_enter(v);
+        c->msrs_of = v;
+    }
+}
+
+void vcpu_wake(struct vcpu *v)
+{
+    struct thread *t = v->thread;
+
+    if (t) {
+        sched_wake(t);
+        sched_kick(t);
+    }
+}
+
+/* Completes the instruction whose exit ring 3 has settled. What it says is checked against the exit
+ * that it was given, which the kernel keeps. */
+static int settle(struct vcpu *v, u64 flags, u64 value)
+{
+    const struct vcpu_exit *x = &v->exit;
+
+    if (flags & ~(VCPU_RUN_ADVANCE | VCPU_RUN_VALUE)) {
+        return E_INVAL;
+    }
+    if (!(flags & VCPU_RUN_ADVANCE)) {
+        return flags ? E_INVAL : E_OK;
+    }
+    if (x->kind != VX_IO && x->kind != VX_MMIO && x->kind != VX_HYPERCALL) {
+        return E_INVAL;
+    }
+    if (flags & VCPU_RUN_VALUE) {
+        if (x->kind != VX_IO || !(x->a & VX_IO_IN) || x->a & VX_IO_STRING) {
+            return E_INVAL;
+        }
+        u32 bits = 8 * ((x->a >> 16) & 7);
+        u64 keep = bits == 32 ? 0 : ~0ull << bits; /* a 32-bit IN clears the upper half */
+        v->gpr[GPR_RAX] = (v->gpr[GPR_RAX] & keep) | (value & (~0ull >> (64 - bits)));
+    }
+    v->exit.kind = VX_KICKED; /* an exit is completed once */
+    return E_OK;
+}
+
+s64 vcpu_run(struct vcpu *v, u64 flags, u64 value)
+{
+    int error = settle(v, flags, value);
+
+    if (UNLIKELY(error)) {
+        return error;
+    }
+    vcpu_make_resident(v);
+    if (flags & VCPU_RUN_ADVANCE) {
+        virt->advance(v);
+    }
+    if (UNLIKELY(!v->start_tsc)) {
+        v->start_tsc = arch_tsc();
+    }
+    if (exit_hazards(v)) {
+        virt->run(v);
+    }
+    vcpu_leave_msrs(cpu_this());
+    return (s64)v->exit.kind;
+}
