@@ -12,6 +12,9 @@
 #include "kernel/vm.h"
 #include "lib/string.h"
 
+/* What the kernel keeps for a process besides what its own budget pays: paid by the parent. */
+#define PROCESS_BYTES (sizeof(struct process) + PROCESS_HANDLES * sizeof(struct handle))
+
 struct spinlock kernel_lock;
 struct process *process_list;
 
@@ -116,7 +119,8 @@ struct process *process_create(const struct process_args *args, struct process *
     if (parent && !budget_take(&parent->memory, args->memory_bytes)) {
         goto undo_handles;
     }
-    if (parent && !budget_take(&parent->kernel, args->kernel_bytes)) {
+    if (parent && (args->kernel_bytes > parent->kernel.limit ||
+                   !budget_take(&parent->kernel, args->kernel_bytes + PROCESS_BYTES))) {
         goto undo_memory;
     }
     p->aspace = aspace_create(p);
@@ -138,7 +142,7 @@ struct process *process_create(const struct process_args *args, struct process *
 
 undo_kernel:
     if (parent) {
-        budget_give(&parent->kernel, args->kernel_bytes);
+        budget_give(&parent->kernel, args->kernel_bytes + PROCESS_BYTES);
     }
 undo_memory:
     if (parent) {
@@ -232,7 +236,7 @@ void process_destroy(struct object *o)
     *at = p->next;
     if (p->parent) {
         budget_give(&p->parent->memory, p->memory.limit);
-        budget_give(&p->parent->kernel, p->kernel.limit);
+        budget_give(&p->parent->kernel, p->kernel.limit + PROCESS_BYTES);
         object_unref(&p->parent->object);
     }
     owner_free(p->owner);

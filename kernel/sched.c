@@ -240,6 +240,9 @@ static void switch_thread(struct runqueue *q)
     c->current = next;
     c->kernel_rsp = (u64)next->stack;
     c->switches++;
+    if (!(next->affinity & BIT(c->id))) {
+        set_hazard(c, CPU_HAZARD_RESCHED); /* it leaves as soon as it is evicted */
+    }
     struct aspace *aspace = next->process ? next->process->aspace : NULL;
     if (aspace != c->aspace) {
         arch_aspace_load(aspace);
@@ -451,7 +454,8 @@ void sched_set(struct thread *t, u32 weight, u64 affinity)
     }
     t->weight = weight;
     t->affinity = affinity;
-    bool move = t->queued && !(affinity & BIT(q->cpu->id));
+    /* a vCPU that is resident here must be evicted by its own CPU: the next switch sees to it */
+    bool move = t->queued && !(affinity & BIT(q->cpu->id)) && !(t->vcpu && t->vcpu->cpu >= 0);
     if (move) {
         dequeue(q, t);
     }
