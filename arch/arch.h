@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the CPU-neutral kernel asks of the CPU it runs on; arch/x86 implements it. And, at the end, what
- * the architecture's code calls in the kernel.
+ * What the CPU-neutral kernel asks of the CPU it runs on; arch/x86 implements it. And, at the end,
+ * what the architecture's code calls in the kernel.
  *
- * The kernel runs with interrupts off, always; only arch_idle() opens them for one HLT. So interrupts
- * arrive from ring 3, from a guest (as VM exits) and from idle, never in the middle of kernel code.
- * NMI and machine check run on stacks of their own and touch nothing that is not atomic.
+ * The kernel runs with interrupts off, always; only arch_idle() opens them for one HLT. So
+ * interrupts arrive from ring 3, from a guest (as VM exits) and from idle, never in the middle of
+ * kernel code. NMI and machine check run on stacks of their own and touch nothing that is not
+ * atomic.
  */
 #ifndef ARCH_ARCH_H
 #define ARCH_ARCH_H
@@ -50,20 +51,22 @@ static inline void arch_pause(void)
 
 extern u64 arch_tsc_hz; /* calibrated against HPET, PM timer or PIT before the first thread runs */
 
-void arch_idle(void);              /* sti; hlt; cli: returns after an interrupt was handled */
-void arch_kick(struct cpu *target); /* makes target pass through the kernel soon; set its hazards first */
-void arch_timer_set(u64 tsc);      /* one timer interrupt on this CPU not before tsc; ~0 disarms */
+void arch_idle(void); /* sti; hlt; cli: returns after an interrupt was handled */
+void arch_kick(
+    struct cpu *target);      /* makes target pass through the kernel soon; set its hazards first */
+void arch_timer_set(u64 tsc); /* one timer interrupt on this CPU not before tsc; ~0 disarms */
 NORETURN void arch_power(u32 action); /* enum power_action, with everything stopped */
-NORETURN void arch_halt(void);     /* this CPU stops for good */
-void arch_stop_others(void);       /* panic: all other CPUs stop for good; bounded wait */
+NORETURN void arch_halt(void);        /* this CPU stops for good */
+void arch_stop_others(void);          /* panic: all other CPUs stop for good; bounded wait */
 
 /* An interrupt that a VM exit acknowledged: does what its gate would have done. */
 void arch_interrupt(u32 vector);
 
-/* Flushes this CPU's TLB (all but global entries); a shoot-down that waits for this CPU is served. */
+/* Flushes this CPU's TLB (all but global entries); a shoot-down that waits for this CPU is served.
+ */
 void arch_tlb_flush(void);
-/* Flushes it on every CPU that has aspace loaded, and returns when all have. Spinning locks elsewhere
- * poll for this (arch_spin_poll), so it is safe with any lock held. */
+/* Flushes it on every CPU that has aspace loaded, and returns when all have. Spinning locks
+ * elsewhere poll for this (arch_spin_poll), so it is safe with any lock held. */
 void arch_tlb_shootdown(struct aspace *aspace);
 void arch_spin_poll(void);
 
@@ -87,20 +90,22 @@ void *arch_window_open(hpa_t frame);
 void arch_window_close(void);
 void arch_frame_zero(hpa_t frame, u64 bytes); /* 4 KiB or 2 MiB, aligned; its own window */
 
-/* The kernel's own final page tables: image with its segments' rights, pool, device pages. After this
- * call the loader's tables are not used any more. pool: ranges of the kernel pool. */
+/* The kernel's own final page tables: image with its segments' rights, pool, device pages. After
+ * this call the loader's tables are not used any more. pool: ranges of the kernel pool. */
 struct mem_range {
     u64 base, bytes;
 };
 void arch_mmu_init(const struct mem_range *pool, u32 count);
-/* A device's registers, uncached, in the kernel's half. Boot only; never fails after arch_mmu_init. */
+/* A device's registers, uncached, in the kernel's half. Boot only; never fails after arch_mmu_init.
+ */
 void *arch_map_device(hpa_t pa, u64 bytes, bool write_combining);
 /* Copies the kernel's half into a new process root (a pool page). */
 void arch_root_init(u64 *root);
 void arch_aspace_load(struct aspace *a); /* CR3, and cpu->aspace; NULL: the kernel's own tables */
 u32 arch_phys_bits(void);
 bool arch_has_1g_pages(void);
-/* Effective MTRR memory type of [pa, pa+bytes): 0 UC, 1 WC, 4 WT, 5 WP, 6 WB; -1 when it is not uniform. */
+/* Effective MTRR memory type of [pa, pa+bytes): 0 UC, 1 WC, 4 WT, 5 WP, 6 WB; -1 when it is not
+ * uniform. */
 int arch_memory_type(hpa_t pa, u64 bytes);
 /* Calls fn for each leaf of the kernel's half (isolation report). */
 void arch_kernel_walk(bool (*fn)(void *arg, u64 va, u64 pa, u64 bytes, u64 perm), void *arg);
@@ -110,8 +115,8 @@ void arch_kernel_walk(bool (*fn)(void *arg, u64 va, u64 pa, u64 bytes, u64 perm)
 int arch_copy_from_user(void *dst, u64 src, u64 bytes) MUST_CHECK;
 int arch_copy_to_user(u64 dst, const void *src, u64 bytes) MUST_CHECK;
 
-/* Does an access by the kernel fault? For self-tests. PT_READ, PT_WRITE (rewrites the byte that is there)
- * or PT_EXEC (calls the address, where a RET must be). */
+/* Does an access by the kernel fault? For self-tests. PT_READ, PT_WRITE (rewrites the byte that is
+ * there) or PT_EXEC (calls the address, where a RET must be). */
 bool arch_probe_faults(void *address, u32 access);
 
 /* --- threads --- */
@@ -136,7 +141,8 @@ NORETURN void arch_enter_user(u64 rip, u64 rsp, u64 rdi);
 
 /* --- console --- */
 
-/* Early console: serial port and screen as bootinfo says; polled. Writes n bytes whatever it takes. */
+/* Early console: serial port and screen as bootinfo says; polled. Writes n bytes whatever it takes.
+ */
 void arch_console_write(const char *s, size_t n);
 /* What the devices take right now without waiting (screen takes all): returns bytes taken. */
 size_t arch_console_try_write(const char *s, size_t n);
@@ -144,16 +150,18 @@ size_t arch_console_read(char *s, size_t n);
 
 /* Backtrace of the caller (rbp 0) or from a frame pointer, by symbol, to the kernel log. */
 void arch_backtrace(u64 rbp);
-/* For the panic report, to the kernel log: registers of the fault that led to it, if one did, control
- * registers, backtrace. */
+/* For the panic report, to the kernel log: registers of the fault that led to it, if one did,
+ * control registers, backtrace. */
 void arch_panic_dump(void);
 
 /* --- start-up, in the order kernel/main.c calls them --- */
 void arch_early_init(const struct bootinfo *bi); /* console, exception vectors, CPU features */
-void arch_boot_cpu_init(const struct bootinfo *bi); /* after the pool works: cpus[0], GDT/TSS/IDT/stacks */
-void arch_time_init(const struct bootinfo *bi);  /* LAPIC and arch_tsc_hz */
-void arch_start_cpus(const struct bootinfo *bi); /* each calls kernel_cpu_main() on its idle stack */
-void arch_protect(void);                         /* constants and page tables become read-only */
+void arch_boot_cpu_init(
+    const struct bootinfo *bi); /* after the pool works: cpus[0], GDT/TSS/IDT/stacks */
+void arch_time_init(const struct bootinfo *bi); /* LAPIC and arch_tsc_hz */
+void arch_start_cpus(
+    const struct bootinfo *bi); /* each calls kernel_cpu_main() on its idle stack */
+void arch_protect(void);        /* constants and page tables become read-only */
 
 /* --- what arch/x86 calls in the kernel --- */
 
@@ -170,7 +178,8 @@ struct syscall_frame {
 void kernel_syscall(struct syscall_frame *f);
 /* Called with hazards set before a return to ring 3 (after a system call or an interrupt). */
 void kernel_user_hazards(void);
-/* An exception in ring 3. Resolved (page fault in a guest-memory window): returns. Else the process ends. */
+/* An exception in ring 3. Resolved (page fault in a guest-memory window): returns. Else the process
+ * ends. */
 void kernel_user_fault(u32 vector, u64 error, u64 address, u64 rip);
 /* The timer armed by arch_timer_set fired on this CPU. */
 void kernel_timer(void);

@@ -17,34 +17,35 @@
 
 /* Errors. */
 enum {
-    E_OK         = 0,
-    E_INVAL      = -1,  /* an argument is out of its range */
-    E_HANDLE     = -2,  /* no such handle, or of another type */
-    E_RIGHTS     = -3,  /* the handle lacks the right */
-    E_NO_MEMORY  = -4,  /* memory or the process's budget is used up */
-    E_FAULT      = -5,  /* a user address is not mapped, or not with that permission */
-    E_BUSY       = -6,  /* in use: a vCPU that another thread runs, a mapped range */
-    E_TIMEOUT    = -7,  /* the deadline passed */
+    E_OK = 0,
+    E_INVAL = -1,       /* an argument is out of its range */
+    E_HANDLE = -2,      /* no such handle, or of another type */
+    E_RIGHTS = -3,      /* the handle lacks the right */
+    E_NO_MEMORY = -4,   /* memory or the process's budget is used up */
+    E_FAULT = -5,       /* a user address is not mapped, or not with that permission */
+    E_BUSY = -6,        /* in use: a vCPU that another thread runs, a mapped range */
+    E_TIMEOUT = -7,     /* the deadline passed */
     E_NO_SYSCALL = -8,  /* unknown system call number */
     E_UNSUPPORTED = -9, /* this machine cannot do it */
-    E_DEAD       = -10, /* the process has ended */
-    E_LIMIT      = -11, /* a fixed limit of the kernel (threads, handles, vCPUs) */
-    E_IO         = -12, /* a device did not do what was asked */
-    E_NOT_FOUND  = -13, /* no such name or index */
+    E_DEAD = -10,       /* the process has ended */
+    E_LIMIT = -11,      /* a fixed limit of the kernel (threads, handles, vCPUs) */
+    E_IO = -12,         /* a device did not do what was asked */
+    E_NOT_FOUND = -13,  /* no such name or index */
 };
 
 typedef u32 handle_t; /* index into the process's handle table; 0 is never valid */
 
 /* Rights. What a right means depends on the object; SYS_HANDLE_GRANT can only remove some. */
-#define RIGHT_READ    BIT(0) /* memory: map for reading; vm: statistics; event: wait; console: read */
+#define RIGHT_READ    BIT(0) /* memory: map for reading; vm: statistics; event: wait */
 #define RIGHT_WRITE   BIT(1) /* memory: map for writing; event: signal; console: write */
 #define RIGHT_EXEC    BIT(2) /* memory: map for execution (never together with writing) */
-#define RIGHT_CONTROL BIT(3) /* process: map, start threads, kill; vm: memory, vCPUs; vcpu: run, state */
-#define RIGHT_GRANT   BIT(4) /* may be passed on */
-#define RIGHTS_ALL    FIELD(4, 0)
+#define RIGHT_CONTROL BIT(3) /* process: map, threads, kill; vm: memory, vCPUs; vcpu: run, state   \
+                              */
+#define RIGHT_GRANT BIT(4)   /* may be passed on */
+#define RIGHTS_ALL  FIELD(4, 0)
 
-#define USER_BASE 0x10000ull          /* lowest address that can be mapped */
-#define USER_TOP  0x00007f0000000000ull /* first address that cannot */
+#define USER_BASE   0x10000ull            /* lowest address that can be mapped */
+#define USER_TOP    0x00007f0000000000ull /* first address that cannot */
 
 /* System calls. "h:X" is a handle of type X and the right it needs. */
 enum {
@@ -88,8 +89,8 @@ enum {
     SYS_VCPU_CREATE,
     /* (h:vcpu CONTROL, VCPU_RUN_*, value) -> VX_* and struct vcpu_exit in registers */
     SYS_VCPU_RUN,
-    /* (h:vcpu CONTROL, struct vcpu_state *, groups VCPU_STATE_*): by the thread that runs the vCPU, or
-     * by any while none has run it (a vCPU is bound to the first thread that runs it) */
+    /* (h:vcpu CONTROL, struct vcpu_state *, groups VCPU_STATE_*): by the thread that runs the vCPU,
+     * or by any while none has run it (a vCPU is bound to the first thread that runs it) */
     SYS_VCPU_GET,
     SYS_VCPU_SET,
     /* (h:vcpu CONTROL, vector, VCPU_INJECT_*, error code, cr2) */
@@ -109,10 +110,10 @@ enum {
 #define NAME_LEN 24
 
 struct process_args {
-    char name[NAME_LEN];  /* NUL-terminated, printable; for reports */
-    u64 memory_bytes;     /* budget of frames (memory and guest RAM) */
-    u64 kernel_bytes;     /* budget of kernel memory: page tables, threads, vCPUs, objects */
-    handle_t event;       /* h:event WRITE, signalled at the end of the process; 0: none */
+    char name[NAME_LEN]; /* NUL-terminated, printable; for reports */
+    u64 memory_bytes;    /* budget of frames (memory and guest RAM) */
+    u64 kernel_bytes;    /* budget of kernel memory: page tables, threads, vCPUs, objects */
+    handle_t event;      /* h:event WRITE, signalled at the end of the process; 0: none */
     u32 pad;
     u64 event_bits;
 };
@@ -158,11 +159,13 @@ struct map_args {
 
 struct vm_args {
     char name[NAME_LEN];
-    u32 cpus;       /* 1..VM_MAX_CPUS */
-    handle_t payer; /* h:process CONTROL whose budgets pay for RAM, tables and vCPUs; 0: the caller */
+    u32 cpus; /* 1..VM_MAX_CPUS */
+    handle_t
+        payer; /* h:process CONTROL whose budgets pay for RAM, tables and vCPUs; 0: the caller */
 };
 
-#define VM_MEMORY_LAZY BIT(0) /* frames come at first touch, 4 KiB each; else now, in large leaves */
+#define VM_MEMORY_LAZY                                                                             \
+    BIT(0) /* frames come at first touch, 4 KiB each; else now, in large leaves */
 
 /* Why a vCPU left guest mode, as the statistics count it. One list: enum, names. */
 #define EXIT_KINDS(X)                                                                              \
@@ -199,8 +202,8 @@ enum exit_kind { EXIT_KINDS(EXIT_ENUM) EXIT_COUNT };
 struct vm_stats {
     u64 exits[EXIT_COUNT];
     u64 exits_total;
-    u64 guest_tsc;   /* time in guest mode and in exits, all vCPUs */
-    u64 start_tsc;   /* first entry, 0 when never entered */
+    u64 guest_tsc;    /* time in guest mode and in exits, all vCPUs */
+    u64 start_tsc;    /* first entry, 0 when never entered */
     u64 memory_bytes; /* frames held */
     u64 table_bytes;  /* nested page tables */
 };
@@ -212,11 +215,11 @@ struct vm_stats {
 
 /* SYS_VCPU_RUN: why it returned. */
 enum vcpu_exit_kind {
-    VX_IO,            /* port access. a = port | size << 16 | VX_IO_* ; b = value of an OUT, or RCX-safe
-                         linear address for string forms; answer with ADVANCE (and VALUE for IN) */
-    VX_MMIO,          /* access outside RAM. a = gpa, b = VX_ACCESS_*, c = linear address */
-    VX_HALTED,        /* HLT with interrupts off: nothing here can wake it. RIP is after the HLT */
-    VX_HYPERCALL,     /* VMCALL that the kernel does not know. RAX.. in the state; ADVANCE to go on */
+    VX_IO,        /* port access. a = port | size << 16 | VX_IO_* ; b = value of an OUT, or RCX-safe
+                     linear address for string forms; answer with ADVANCE (and VALUE for IN) */
+    VX_MMIO,      /* access outside RAM. a = gpa, b = VX_ACCESS_*, c = linear address */
+    VX_HALTED,    /* HLT with interrupts off: nothing here can wake it. RIP is after the HLT */
+    VX_HYPERCALL, /* VMCALL that the kernel does not know. RAX.. in the state; ADVANCE to go on */
     VX_TRIPLE_FAULT,  /* shutdown */
     VX_ENTRY_FAILURE, /* state that the CPU refuses. a = hardware reason, b = qualification */
     VX_UNKNOWN,       /* an exit nobody handles. a = hardware reason, b = qualification */
@@ -227,17 +230,17 @@ enum vcpu_exit_kind {
 #define VX_IO_IN     BIT(24)
 #define VX_IO_STRING BIT(25)
 #define VX_IO_REP    BIT(26)
-/* string forms: b = linear address of the first element, c = RCX masked by address size (1 without REP),
- * d = address size in bytes (2, 4, 8); RFLAGS.DF and the rest are in the state */
+/* string forms: b = linear address of the first element, c = RCX masked by address size (1 without
+ * REP), d = address size in bytes (2, 4, 8); RFLAGS.DF and the rest are in the state */
 
-#define VX_ACCESS_READ  BIT(0)
-#define VX_ACCESS_WRITE BIT(1)
-#define VX_ACCESS_EXEC  BIT(2)
+#define VX_ACCESS_READ         BIT(0)
+#define VX_ACCESS_WRITE        BIT(1)
+#define VX_ACCESS_EXEC         BIT(2)
 #define VX_ACCESS_LINEAR_VALID BIT(3) /* c holds the linear address */
-#define VX_ACCESS_WALK  BIT(4)        /* the access was the CPU's own page walk */
+#define VX_ACCESS_WALK         BIT(4) /* the access was the CPU's own page walk */
 
 struct vcpu_exit {
-    u64 kind; /* VX_*, as returned in RAX */
+    u64 kind;             /* VX_*, as returned in RAX */
     u64 a, b, c, d, e, f; /* RDI, RSI, RDX, R8, R9, R10 */
 };
 
@@ -250,8 +253,23 @@ struct vcpu_exit {
 
 enum seg_index { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
 enum gpr_index { /* ModRM order */
-    GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI,
-    GPR_R8, GPR_R9, GPR_R10, GPR_R11, GPR_R12, GPR_R13, GPR_R14, GPR_R15, GPR_COUNT
+                 GPR_RAX,
+                 GPR_RCX,
+                 GPR_RDX,
+                 GPR_RBX,
+                 GPR_RSP,
+                 GPR_RBP,
+                 GPR_RSI,
+                 GPR_RDI,
+                 GPR_R8,
+                 GPR_R9,
+                 GPR_R10,
+                 GPR_R11,
+                 GPR_R12,
+                 GPR_R13,
+                 GPR_R14,
+                 GPR_R15,
+                 GPR_COUNT
 };
 
 /* access rights in the format of a descriptor's bytes 5 and 6: type 3:0, S 4, DPL 6:5, P 7, AVL 12,
@@ -277,7 +295,8 @@ struct vcpu_state {
     u64 msr_star, msr_lstar, msr_cstar, msr_fmask, msr_kernel_gs_base, msr_tsc_aux;
     u64 msr_sysenter_cs, msr_sysenter_esp, msr_sysenter_eip, msr_pat, msr_debugctl;
     u64 dr7, pending_debug;
-    u32 interruptibility; /* bit 0 STI, bit 1 MOV SS, bit 3 NMI: SDM 3C "Guest Non-Register State" */
+    u32 interruptibility; /* bit 0 STI, bit 1 MOV SS, bit 3 NMI: SDM 3C "Guest Non-Register State"
+                           */
     u32 halted;
 };
 
@@ -287,7 +306,8 @@ struct vcpu_state {
 #define VCPU_INJECT_INTERRUPT  BIT(2) /* vector 16..255 becomes a pending external interrupt */
 #define VCPU_INJECT_NMI        BIT(3)
 #define VCPU_INJECT_KICK       BIT(4) /* makes SYS_VCPU_RUN return VX_KICKED */
-/* Interrupt, NMI and kick may come from any thread; exceptions only from the one that runs the vCPU. */
+/* Interrupt, NMI and kick may come from any thread; exceptions only from the one that runs the
+ * vCPU. */
 
 /* System. */
 enum system_info {
@@ -300,7 +320,7 @@ enum system_info {
 
 struct system_summary {
     u64 tsc_hz;
-    u64 boot_tsc;             /* TSC when the loader started */
+    u64 boot_tsc; /* TSC when the loader started */
     u64 kernel_bytes, kernel_free;
     u64 guest_bytes, guest_free;
     u32 cpus, modules;
@@ -317,13 +337,13 @@ struct system_cpu {
 
 struct system_module {
     u64 bytes;
-    u32 kind, pad;  /* enum boot_module_kind */
+    u32 kind, pad;         /* enum boot_module_kind */
     handle_t handle, pad2; /* a fresh h:memory READ|EXEC... of the module */
     char name[96];
 };
 
 struct isolation_report {
-    u64 pages;             /* physical pages looked at */
+    u64 pages; /* physical pages looked at */
     u64 kernel_pages, process_pages, guest_pages, module_pages, free_pages, firmware_pages;
     u64 ept_leaves, ept_pages, tables;
     u64 wrong_owner;       /* pages with two owners, or none */

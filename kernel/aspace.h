@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The lower half of a process's address space: page tables and the ranges that were mapped into it. */
+/* The lower half of a process's address space: page tables and the ranges that were mapped into it.
+ */
 #ifndef KERNEL_ASPACE_H
 #define KERNEL_ASPACE_H
 
@@ -13,9 +14,9 @@ struct process;
 #define ASPACE_REGIONS 64
 
 struct region {
-    u64 vaddr, bytes; /* bytes 0: free slot */
-    u64 offset;       /* in source; for a vm the guest-physical address */
-    u32 flags;        /* MAP_* */
+    u64 vaddr, bytes;      /* bytes 0: free slot */
+    u64 offset;            /* in source; for a vm the guest-physical address */
+    u32 flags;             /* MAP_* */
     struct object *source; /* memory or vm; a reference */
 };
 
@@ -31,10 +32,12 @@ struct aspace *aspace_create(struct process *p); /* NULL: no memory */
 void aspace_destroy(struct aspace *a);           /* not loaded on any CPU */
 
 /* Checked arguments of SYS_MEMORY_MAP; source is memory or vm. E_*. Kernel lock held. */
-int aspace_map(struct aspace *a, struct object *source, u64 offset, u64 vaddr, u64 bytes, u64 flags);
+int aspace_map(struct aspace *a, struct object *source, u64 offset, u64 vaddr, u64 bytes,
+               u64 flags);
 int aspace_unmap(struct aspace *a, u64 vaddr, u64 bytes);
 
-/* A page fault of ring 3: true when it was the first touch of a window of guest memory and is settled. */
+/* A page fault of ring 3: true when it was the first touch of a window of guest memory and is
+ * settled. */
 bool aspace_fault(struct aspace *a, u64 address, bool write, bool exec);
 
 /* Maps a page of the kernel's own at boot (segments of the first program). */

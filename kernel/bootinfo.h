@@ -9,18 +9,19 @@
  *   - all memory up to max(4 GiB, the end of the memory map) at its own address and at
  *     BOOT_PHYSMAP + address, writable;
  *   - the kernel image at its link address, 4 KiB pages, writable and executable;
- * RSP is a stack of at least 16 KiB of the loader's. All of it lies in ranges of type BOOT_MEM_LOADER.
+ * RSP is a stack of at least 16 KiB of the loader's. All of it lies in ranges of type
+ * BOOT_MEM_LOADER.
  */
 #ifndef KERNEL_BOOTINFO_H
 #define KERNEL_BOOTINFO_H
 
 #include "lib/types.h"
 
-#define BOOTINFO_MAGIC   0x656c636f73000002ull /* "socle", layout 2 */
-#ifndef BOOT_PHYSMAP /* the host's tests give another */
-#define BOOT_PHYSMAP     0xffff800000000000ull
+#define BOOTINFO_MAGIC 0x656c636f73000002ull /* "socle", layout 2 */
+#ifndef BOOT_PHYSMAP                         /* the host's tests give another */
+#define BOOT_PHYSMAP 0xffff800000000000ull
 #endif
-#define BOOT_KERNEL_BASE 0xffffffff80000000ull /* where linker.ld puts the kernel */
+#define BOOT_KERNEL_BASE  0xffffffff80000000ull /* where linker.ld puts the kernel */
 
 #define BOOT_MAX_RANGES   512
 #define BOOT_MAX_MODULES  96
@@ -28,7 +29,8 @@
 #define BOOT_MAX_SEGMENTS 8
 #define BOOT_NAME_LEN     96
 
-/* Memory map, sorted by base, not overlapping, page-aligned. Holes are absent or BOOT_MEM_RESERVED. */
+/* Memory map, sorted by base, not overlapping, page-aligned. Holes are absent or BOOT_MEM_RESERVED.
+ */
 enum boot_mem_type {
     BOOT_MEM_USABLE,   /* free for the kernel: conventional, boot services, loader leftovers */
     BOOT_MEM_LOADER,   /* in use by the loader's tables, stack and bootinfo: free once copied */
@@ -44,10 +46,12 @@ struct boot_range {
     u32 type, pad;
 };
 
-/* A file read by the loader, page-aligned, whole pages of its own; the tail of the last page is zero. */
+/* A file read by the loader, page-aligned, whole pages of its own; the tail of the last page is
+ * zero. */
 enum boot_module_kind {
     BOOT_MODULE_CONFIG,  /* socle.conf, as read */
-    BOOT_MODULE_PROGRAM, /* a ring-3 program (ELF64) other than the manager: vmm.elf, selftest.elf */
+    BOOT_MODULE_PROGRAM, /* a ring-3 program (ELF64) other than the manager: vmm.elf, selftest.elf
+                          */
     BOOT_MODULE_FILE,    /* a file that the configuration names; name is exactly as written there */
 };
 
@@ -86,23 +90,23 @@ struct boot_framebuffer {
 
 struct bootinfo {
     u64 magic;
-    u64 bytes;            /* sizeof(struct bootinfo) */
-    u64 start_tsc;        /* TSC when the loader started */
-    u64 kernel_base;      /* physical base of the kernel image, whose first byte is BOOT_KERNEL_BASE */
+    u64 bytes;       /* sizeof(struct bootinfo) */
+    u64 start_tsc;   /* TSC when the loader started */
+    u64 kernel_base; /* physical base of the kernel image, whose first byte is BOOT_KERNEL_BASE */
     u64 kernel_bytes;
-    u64 trampoline;       /* a free page below 1 MiB for the start of the other CPUs, 0 when none */
-    u64 manager_entry;    /* entry point of the first program */
-    u64 rsdp;             /* 0 when there are no ACPI tables */
-    u64 hpet_base;        /* from ACPI, 0 when unknown */
-    u64 lapic_base;       /* from ACPI or 0xfee00000 */
-    u64 ioapic_base;      /* the first IOAPIC, from ACPI or 0xfec00000 */
-    u32 pm_timer_port;    /* from ACPI's FADT, 0 when unknown */
-    u32 pm_timer_bits;    /* 24 or 32 */
-    u32 pm1a_port, pm1b_port;   /* ACPI PM1 control registers for S5, 0 when unknown */
-    u32 s5_typa, s5_typb;       /* SLP_TYP values of \_S5 */
-    u32 console;          /* BOOT_CONSOLE_* */
-    u32 flags;            /* BOOT_FLAG_* */
-    u32 cpu_count;        /* usable CPUs, boot CPU first */
+    u64 trampoline;    /* a free page below 1 MiB for the start of the other CPUs, 0 when none */
+    u64 manager_entry; /* entry point of the first program */
+    u64 rsdp;          /* 0 when there are no ACPI tables */
+    u64 hpet_base;     /* from ACPI, 0 when unknown */
+    u64 lapic_base;    /* from ACPI or 0xfee00000 */
+    u64 ioapic_base;   /* the first IOAPIC, from ACPI or 0xfec00000 */
+    u32 pm_timer_port; /* from ACPI's FADT, 0 when unknown */
+    u32 pm_timer_bits; /* 24 or 32 */
+    u32 pm1a_port, pm1b_port; /* ACPI PM1 control registers for S5, 0 when unknown */
+    u32 s5_typa, s5_typb;     /* SLP_TYP values of \_S5 */
+    u32 console;              /* BOOT_CONSOLE_* */
+    u32 flags;                /* BOOT_FLAG_* */
+    u32 cpu_count;            /* usable CPUs, boot CPU first */
     u32 range_count;
     u32 module_count;
     u32 segment_count;

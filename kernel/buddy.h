@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Buddy allocator over page frames in several zones. Knows nothing of the frames' contents: the record
- * of a frame is outside of it, because guest frames are never mapped. No locking. Pure code: proven on
- * the host.
+ * Buddy allocator over page frames in several zones. Knows nothing of the frames' contents: the
+ * record of a frame is outside of it, because guest frames are never mapped. No locking. Pure code:
+ * proven on the host.
  */
 #ifndef KERNEL_BUDDY_H
 #define KERNEL_BUDDY_H
@@ -23,7 +23,7 @@ struct frame {
     u32 refs;       /* of an allocated frame */
     u8 order;       /* of the block this frame heads, free or allocated */
     u8 state;
-    u16 owner;      /* tag of an allocated frame, by the owner */
+    u16 owner; /* tag of an allocated frame, by the owner */
 };
 
 struct buddy_zone {
@@ -50,7 +50,8 @@ bool buddy_add(struct buddy *b, u64 base, u64 bytes);
 /* A block of 2^order pages, aligned to its size; index of its first frame or BUDDY_NONE. */
 u32 buddy_alloc(struct buddy *b, u32 order) MUST_CHECK;
 
-/* Frees a block that starts at index; it need not be one that was allocated whole, only allocated. */
+/* Frees a block that starts at index; it need not be one that was allocated whole, only allocated.
+ */
 void buddy_free(struct buddy *b, u32 index, u32 order);
 
 /* Index of the frame at pa, BUDDY_NONE outside of all zones; and back. */

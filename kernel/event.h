@@ -5,15 +5,16 @@
 
 #include "lib/types.h"
 
-/* Numbers are those of SDM 3C "VM-Entry Controls for Event Injection" (type), shared by AMD where equal. */
+/* Numbers are those of SDM 3C "VM-Entry Controls for Event Injection" (type), shared by AMD where
+ * equal. */
 enum event_type {
     EVENT_EXTINT = 0,
-    EVENT_NMI    = 2,
-    EVENT_HWEXC  = 3, /* hardware exception */
-    EVENT_SWINT  = 4, /* INT n */
+    EVENT_NMI = 2,
+    EVENT_HWEXC = 3,      /* hardware exception */
+    EVENT_SWINT = 4,      /* INT n */
     EVENT_PRIV_SWEXC = 5, /* INT1 */
-    EVENT_SWEXC  = 6, /* INT3, INTO */
-    EVENT_NONE   = 255,
+    EVENT_SWEXC = 6,      /* INT3, INTO */
+    EVENT_NONE = 255,
 };
 
 struct event {

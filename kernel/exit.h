@@ -14,13 +14,14 @@ struct vcpu;
 
 /* Only the fields that the kind names are filled. */
 struct exit {
-    u32 kind;      /* enum exit_kind */
-    u32 hw_reason; /* the hardware's own number, for reports */
+    u32 kind;          /* enum exit_kind */
+    u32 hw_reason;     /* the hardware's own number, for reports */
     u64 qualification; /* raw, for reports */
+    u64 rip;           /* always filled */
     union {
         struct {
             u16 port;
-            u8 bytes; /* 1, 2, 4 */
+            u8 bytes;         /* 1, 2, 4 */
             u8 address_bytes; /* string forms: 2, 4, 8 */
             bool in, string, rep;
             u64 linear; /* string forms: address of the first element, segment base included */
@@ -30,9 +31,9 @@ struct exit {
             u32 access; /* VX_ACCESS_* */
         } npf;
         struct {
-            u8 number;   /* 0, 3, 4, 8 */
-            u8 gpr;      /* enum gpr_index */
-            bool write;  /* MOV to CR */
+            u8 number;  /* 0, 3, 4, 8 */
+            u8 gpr;     /* enum gpr_index */
+            bool write; /* MOV to CR */
             bool clts, lmsw;
             u16 lmsw_source;
         } cr;
@@ -41,8 +42,8 @@ struct exit {
             bool write;
         } dr;
         struct {
-            struct event event; /* the exception that was intercepted */
-            u64 address;        /* of a #PF */
+            struct event event; /* EXCEPTION: what was intercepted; UNDEFINED: what to raise */
+            u64 debug;          /* of a #DB: the bits that DR6 gets */
         } exception;
         struct {
             u8 vector; /* acknowledged by the exit */
@@ -57,10 +58,11 @@ enum exit_action {
 };
 
 /*
- * Settles one exit: counts and traces it, calls the kind's handler, advances RIP where due, then deals
- * with hazards (scheduling, injection, flushes, stop). Called by the backend with the vCPU resident and
- * interrupts off. Returns true when the guest is to be entered again (on this CPU: after a switch of
- * threads the vCPU is resident again, perhaps on another CPU), false when SYS_VCPU_RUN is to return.
+ * Settles one exit: counts and traces it, calls the kind's handler, advances RIP where due, then
+ * deals with hazards (scheduling, injection, flushes, stop). Called by the backend with the vCPU
+ * resident and interrupts off. Returns true when the guest is to be entered again (on this CPU:
+ * after a switch of threads the vCPU is resident again, perhaps on another CPU), false when
+ * SYS_VCPU_RUN is to return.
  */
 bool exit_settle(struct vcpu *v, struct exit *x);
 
@@ -73,7 +75,8 @@ void vcpu_raise(struct vcpu *v, const struct event *e);
 void vcpu_raise_gp(struct vcpu *v); /* #GP(0) */
 void vcpu_raise_ud(struct vcpu *v);
 
-/* Makes an external interrupt pending; from any CPU. */
+/* Makes an external interrupt or an NMI pending; from any CPU. */
 void vcpu_interrupt(struct vcpu *v, u8 vector);
+void vcpu_nmi(struct vcpu *v);
 
 #endif

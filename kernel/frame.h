@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Frames of the guest pool: RAM of guests and of ring-3 programs. The kernel never maps them but through
- * a window. Each 4 KiB frame has a reference count and the tag of its owner. Locks itself.
+ * Frames of the guest pool: RAM of guests and of ring-3 programs. The kernel never maps them but
+ * through a window. Each 4 KiB frame has a reference count and the tag of its owner. Locks itself.
  */
 #ifndef KERNEL_FRAME_H
 #define KERNEL_FRAME_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel memory: pages and small objects from the kernel pool. All results are zeroed. Locks itself;
- * any context but NMI. Freed memory is filled with junk.
+ * Kernel memory: pages and small objects from the kernel pool. All results are zeroed. Locks
+ * itself; any context but NMI. Freed memory is filled with junk.
  */
 #ifndef KERNEL_KMEM_H
 #define KERNEL_KMEM_H

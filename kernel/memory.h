@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory objects: frames of the guest pool that processes map and share, or a module of the loader. */
+/* Memory objects: frames of the guest pool that processes map and share, or a module of the loader.
+ */
 #ifndef KERNEL_MEMORY_H
 #define KERNEL_MEMORY_H
 

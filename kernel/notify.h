@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Event objects: a word of notification bits that threads wait on. Named notify in the kernel, because
- * an event there is what is injected into a guest. */
+/* Event objects: a word of notification bits that threads wait on. Named notify in the kernel,
+ * because an event there is what is injected into a guest. */
 #ifndef KERNEL_NOTIFY_H
 #define KERNEL_NOTIFY_H
 

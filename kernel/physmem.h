@@ -17,8 +17,8 @@ struct physmem {
     u64 pool_bytes, guest_bytes;
 };
 
-/* Pure: decides from the memory map. False: there is not enough memory for a kernel pool. Memory below 1 MiB is
- * left alone (start-up trampoline, firmware's habits). */
+/* Pure: decides from the memory map. False: there is not enough memory for a kernel pool. Memory
+ * below 1 MiB is left alone (start-up trampoline, firmware's habits). */
 bool physmem_split(const struct bootinfo *b, struct physmem *out);
 
 /* Is the map sorted, page-aligned, without overlaps and wraps? NULL or what is wrong. */

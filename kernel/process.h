@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes: an address space, a table of handles and budgets. All of it is guarded by the kernel lock,
- * a single lock under which every system call but the hot ones (vCPU, events, console) runs.
+ * Processes: an address space, a table of handles and budgets. All of it is guarded by the kernel
+ * lock, a single lock under which every system call but the hot ones (vCPU, events, console) runs.
  */
 #ifndef KERNEL_PROCESS_H
 #define KERNEL_PROCESS_H
@@ -23,7 +23,8 @@ struct handle {
     u32 rights;
 };
 
-/* What a process may use and what it uses. Updated atomically: page tables grow outside the lock. */
+/* What a process may use and what it uses. Updated atomically: page tables grow outside the lock.
+ */
 struct budget {
     u64 limit, used;
 };
@@ -53,7 +54,8 @@ extern struct process *process_list;
 struct process *process_create(const struct process_args *args, struct process *parent,
                                struct notify *notify);
 
-/* All threads end soon, then everything the process holds goes. end and status: the first one wins. */
+/* All threads end soon, then everything the process holds goes. end and status: the first one wins.
+ */
 void process_end(struct process *p, enum process_end end, s64 status, u64 address);
 
 /* The last thread is gone: handles, address space and budgets are given back. */
@@ -63,8 +65,8 @@ void process_destroy(struct object *o);
 /* New handle; E_LIMIT when the table is full. Takes a reference of its own. */
 s64 handle_add(struct process *p, struct object *o, u32 rights);
 int handle_close(struct process *p, handle_t h);
-/* The object behind a handle of ring 3, if it is of this type and has these rights; else NULL and *error.
- * No reference is taken: it is good while the kernel lock is held. */
+/* The object behind a handle of ring 3, if it is of this type and has these rights; else NULL and
+ * *error. No reference is taken: it is good while the kernel lock is held. */
 struct object *handle_get(struct process *p, u64 h, enum object_type type, u32 rights, int *error);
 
 /* Takes bytes from a budget; false when there are not enough. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The weighted fair scheduler: a run queue per CPU ordered by virtual run time, preemption at the end of
- * a slice or when a thread that deserves more wakes, stealing by idle CPUs. Each queue has its lock;
- * a thread's state and queue links are guarded by the lock of the CPU it belongs to (thread.cpu).
+ * The weighted fair scheduler: a run queue per CPU ordered by virtual run time, preemption at the
+ * end of a slice or when a thread that deserves more wakes, stealing by idle CPUs. Each queue has
+ * its lock; a thread's state and queue links are guarded by the lock of the CPU it belongs to
+ * (thread.cpu).
  */
 #ifndef KERNEL_SCHED_H
 #define KERNEL_SCHED_H
@@ -27,9 +28,10 @@ void sched_add(struct thread *t);
 void sched_yield(void);
 
 /*
- * Blocking: the caller announces it (sched_prepare_block), then checks its condition once more, then
- * calls sched_block() or, if the condition came true, sched_cancel_block(). A sched_wake() in between
- * is not lost. deadline is in TSC ticks, ~0 for none. Returns false when the deadline passed.
+ * Blocking: the caller announces it (sched_prepare_block), then checks its condition once more,
+ * then calls sched_block() or, if the condition came true, sched_cancel_block(). A sched_wake() in
+ * between is not lost. deadline is in TSC ticks, ~0 for none. Returns false when the deadline
+ * passed.
  */
 void sched_prepare_block(void);
 void sched_cancel_block(void);

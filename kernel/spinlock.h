@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Ticket lock. Interrupts are off in the kernel, so a holder is never interrupted; a waiter polls for
- * TLB shoot-downs (arch_spin_poll), so shoot-downs may be started with locks held. */
+/* Ticket lock. Interrupts are off in the kernel, so a holder is never interrupted; a waiter polls
+ * for TLB shoot-downs (arch_spin_poll), so shoot-downs may be started with locks held. */
 #ifndef KERNEL_SPINLOCK_H
 #define KERNEL_SPINLOCK_H
 

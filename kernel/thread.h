@@ -17,26 +17,26 @@ struct thread {
     struct object object;
     struct process *process; /* a reference; NULL: idle */
     struct arch_context context;
-    void *stack;             /* top of the kernel stack */
+    void *stack; /* top of the kernel stack */
     u64 entry, user_stack, arg;
-    u32 dying;               /* shared */
+    u32 dying; /* shared */
 
     /* Scheduler; guarded by the lock of its CPU's queue. */
     u32 state;
     u32 cpu;
     bool queued;
-    bool waiting;            /* in the CPU's list of deadlines */
+    bool waiting; /* in the CPU's list of deadlines */
     bool timed_out;
     u32 weight;
     u64 affinity;
-    u64 vruntime;            /* weighted TSC ticks */
+    u64 vruntime; /* weighted TSC ticks */
     u64 deadline;
     u64 run_tsc, started_tsc;
-    struct thread *next;     /* run queue */
+    struct thread *next;      /* run queue */
     struct thread *wait_next; /* deadlines */
 
     /* The vCPU that it runs; the hot path needs no look-up for the handle it used last. */
-    struct vcpu *vcpu;       /* a reference; bound until the thread ends */
+    struct vcpu *vcpu; /* a reference; bound until the thread ends */
     u64 vcpu_handle;
 };
 

@@ -21,6 +21,10 @@ struct vm;
 #define VCPU_HAZARD_KICK  BIT(2) /* complete SYS_VCPU_RUN with VX_KICKED */
 #define VCPU_HAZARD_STOP  BIT(3) /* the process is ending */
 #define VCPU_HAZARD_ADVANCE BIT(4) /* ring 3 settled the exit: skip the instruction first */
+#define VCPU_HAZARD_SHUTDOWN BIT(5) /* a triple fault: complete SYS_VCPU_RUN with it */
+
+/* MSRs that are mere storage (kernel/msr.c). */
+enum vcpu_msr { VMSR_MISC_ENABLE, VMSR_MTRR_DEF_TYPE, VMSR_BIOS_SIGN, VMSR_COUNT };
 
 struct vcpu {
     u64 gpr[GPR_COUNT]; /* [GPR_RSP] is valid only after virt->read(VIRT_RSP) */
@@ -48,6 +52,8 @@ struct vcpu {
     u64 cr8;
     void *fpu;             /* XSAVE area, one pool page or more */
     u64 tsc_offset;
+    u64 msr[VMSR_COUNT];
+    u32 reported;          /* its state was dumped to the log once; ring 3 cannot flood it */
 
     /* The exit that SYS_VCPU_RUN returns. */
     struct vcpu_exit exit;

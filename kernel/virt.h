@@ -21,10 +21,20 @@ enum virt_reg {
     VIRT_CR0, VIRT_CR3, VIRT_CR4, /* as the guest sees them */
     VIRT_EFER,
     VIRT_FS_BASE, VIRT_GS_BASE,
-    VIRT_CPL,             /* read only */
+    VIRT_CPL,              /* read only */
+    VIRT_CS_L,             /* read only: CS.L; with EFER.LMA, 64-bit mode */
     VIRT_INTERRUPTIBILITY, /* bit 0 STI, bit 1 MOV SS, bit 3 NMI blocked */
-    VIRT_SYSENTER_CS, VIRT_SYSENTER_ESP, VIRT_SYSENTER_EIP, VIRT_PAT, VIRT_DEBUGCTL, VIRT_DR7,
+    VIRT_SYSENTER_CS, VIRT_SYSENTER_ESP, VIRT_SYSENTER_EIP, VIRT_PAT, VIRT_DEBUGCTL,
+    VIRT_DR6, VIRT_DR7,
+    VIRT_XCR0,
+    VIRT_TSC_OFFSET,       /* v->tsc_offset follows */
+    /* v's fields, and the CPU's own registers while they are loaded: */
+    VIRT_KERNEL_GS_BASE, VIRT_STAR, VIRT_LSTAR, VIRT_FMASK, VIRT_TSC_AUX,
 };
+
+/* Instructions that a guest gets only if the backend can let it have them. */
+#define VIRT_FEATURE_RDTSCP  BIT(0) /* and RDPID */
+#define VIRT_FEATURE_INVPCID BIT(1)
 
 enum virt_window { WINDOW_INTERRUPT, WINDOW_NMI };
 
@@ -33,6 +43,9 @@ struct virt {
 
     /* NULL: this machine can run guests. Else a sentence that says what is missing and what to do. */
     const char *(*preflight)(void);
+    /* All that follows is called with the vCPU resident on this CPU where it names one, except
+     * vcpu_create, vcpu_destroy and load. */
+
     /* On every CPU: switch virtualization on (FEATURE_CONTROL, VMXON). 0 or E_*. */
     int (*cpu_start)(struct cpu *c);
     /* On every CPU before power-off or reboot: nothing stays on. Harmless when not started. */
@@ -42,6 +55,8 @@ struct virt {
     const struct pt_format *(*nested_format)(u32 *levels);
     /* Permission bits a leaf needs for [pa, pa+bytes) of RAM (memory type); PT_* flags. */
     u64 (*nested_ram_perm)(void);
+
+    u32 (*features)(void); /* VIRT_FEATURE_* */
 
     /* A new vCPU in the state after INIT, and its end. v->vm, v->index are set. 0 or E_*. */
     int (*vcpu_create)(struct vcpu *v);
@@ -64,8 +79,14 @@ struct virt {
     void (*advance)(struct vcpu *v);
 
     u64 (*read)(struct vcpu *v, enum virt_reg r);
-    /* Writes a value that was checked; CR0, CR4 and EFER with all side effects (LMA, PDPTEs). */
+    /* Writes a value that was checked. CR0 and CR4 are not written here. EFER with LMA. */
     void (*write)(struct vcpu *v, enum virt_reg r, u64 value);
+    /* MOV to CR0 or CR4 of a value that was checked, and that changes bits which the backend keeps from
+     * the guest: takes note of those bits only. The guest then runs its instruction again, which
+     * does the rest as the CPU does it (IA-32e mode, PDPTEs). */
+    void (*write_owned)(struct vcpu *v, enum virt_reg r, u64 value);
+    /* MOV DR was intercepted: the debug registers become the guest's, and it runs the instruction again. */
+    void (*give_debug)(struct vcpu *v);
     /* Whole state, for ring 3. set: 0, or E_INVAL for what no CPU could hold; what VM entry refuses
      * is found at entry and reported as VX_ENTRY_FAILURE. */
     void (*get_state)(struct vcpu *v, struct vcpu_state *s, u32 groups);

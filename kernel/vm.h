@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtual machine: a guest-physical address space and its vCPUs. RAM is made of frames of the guest
- * pool, reached through nested page tables, which are also the only record of what the guest owns.
+ * A virtual machine: a guest-physical address space and its vCPUs. RAM is made of frames of the
+ * guest pool, reached through nested page tables, which are also the only record of what the guest
+ * owns.
  */
 #ifndef KERNEL_VM_H
 #define KERNEL_VM_H
@@ -27,7 +28,7 @@ struct vm_ram {
 struct vm {
     struct object object;
     char name[NAME_LEN];
-    u32 id;   /* unique while it lives, 1.. ; also the owner tag of its frames */
+    u32 id; /* unique while it lives, 1.. ; also the owner tag of its frames */
     u32 cpus;
     struct spinlock lock; /* npt, ram */
     struct pagetable npt;
@@ -54,8 +55,8 @@ enum vm_touch {
 /* Settles a nested page fault. gpa is guest-controlled; access: VX_ACCESS_*. Locks vm->lock. */
 enum vm_touch vm_touch(struct vm *vm, gpa_t gpa, u32 access);
 
-/* The frame (and size of the leaf) behind gpa, made present if it is lazy RAM; for windows of ring 3.
- * Returns like vm_touch. */
+/* The frame (and size of the leaf) behind gpa, made present if it is lazy RAM; for windows of
+ * ring 3. Returns like vm_touch. */
 enum vm_touch vm_resolve(struct vm *vm, gpa_t gpa, hpa_t *frame, u64 *leaf_bytes);
 
 /* NULL: no memory. payer pays and is referenced. */
@@ -70,7 +71,8 @@ void vm_destroy(struct object *o);
 int vcpu_create(struct vm *vm, u32 index, struct vcpu **out);
 void vcpu_destroy(struct object *o);
 
-/* v becomes this CPU's resident vCPU (the one before is evicted), and its SYSCALL MSRs are loaded. */
+/* v becomes this CPU's resident vCPU (the one before is evicted), and its SYSCALL MSRs are loaded.
+ */
 void vcpu_make_resident(struct vcpu *v);
 /* Nothing of the resident vCPU stays in this CPU. */
 void vcpu_evict(struct cpu *c);

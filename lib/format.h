@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Formatted text. Conversions: %d %u %x %X %p %s %c %% with flags 0 and -, a width (or *), a precision
- * for %s (or *), and the lengths l, ll, z. No floating point, no %n. An unknown conversion prints itself.
+ * Formatted text. Conversions: %d %u %x %X %p %s %c %% with flags 0 and -, a width (or *), a
+ * precision for %s (or *), and the lengths l, ll, z. No floating point, no %n. An unknown
+ * conversion prints itself.
  */
 #ifndef LIB_FORMAT_H
 #define LIB_FORMAT_H

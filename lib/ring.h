@@ -24,7 +24,8 @@ struct ring {
     u32 size; /* of data, a power of two */
 };
 
-/* data_bytes: a power of two, at most 1 GiB; the shared memory holds sizeof(struct ring_shared) more. */
+/* data_bytes: a power of two, at most 1 GiB; the shared memory holds sizeof(struct ring_shared)
+ * more. */
 void ring_init(struct ring *r, void *shared, u32 data_bytes);
 
 /* Copies up to n bytes in; returns how many had room. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory and string functions. Compiled with -fno-tree-loop-distribute-patterns, or GCC would turn the
- * loops below into calls of themselves. */
+/* Memory and string functions. Compiled with -fno-tree-loop-distribute-patterns, or GCC would turn
+ * the loops below into calls of themselves. */
 #include "lib/string.h"
 #include "lib/types.h"
 

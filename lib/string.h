@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The memory and string functions that freestanding C needs; as in ISO C. On the host the C library's
- * own serve. */
+/* The memory and string functions that freestanding C needs; as in ISO C. On the host the C
+ * library's own serve. */
 #ifndef LIB_STRING_H
 #define LIB_STRING_H
 

@@ -28,32 +28,32 @@ typedef struct hpa {
     u64 v; /* host-physical */
 } hpa_t;
 
-#define GPA(x) ((gpa_t){(x)})
-#define GVA(x) ((gva_t){(x)})
-#define HPA(x) ((hpa_t){(x)})
+#define GPA(x)                ((gpa_t){(x)})
+#define GVA(x)                ((gva_t){(x)})
+#define HPA(x)                ((hpa_t){(x)})
 
-#define BIT(n)        (1ull << (n))
-#define FIELD(hi, lo) ((~0ull >> (63 - (hi))) & (~0ull << (lo))) /* mask of bits hi..lo */
+#define BIT(n)                (1ull << (n))
+#define FIELD(hi, lo)         ((~0ull >> (63 - (hi))) & (~0ull << (lo))) /* mask of bits hi..lo */
 
-#define PAGE_SHIFT 12
-#define PAGE_SIZE  4096ull
-#define PAGE_MASK  (PAGE_SIZE - 1)
-#define SIZE_2M    (2ull << 20)
-#define SIZE_1G    (1ull << 30)
+#define PAGE_SHIFT            12
+#define PAGE_SIZE             4096ull
+#define PAGE_MASK             (PAGE_SIZE - 1)
+#define SIZE_2M               (2ull << 20)
+#define SIZE_1G               (1ull << 30)
 
-#define ARRAY_SIZE(a)        (sizeof(a) / sizeof((a)[0]))
-#define ALIGN_UP(x, a)       (((x) + ((a) - 1)) & ~((a) - 1)) /* a is a power of two */
-#define ALIGN_DOWN(x, a)     ((x) & ~((a) - 1))
-#define MIN(a, b)            ((a) < (b) ? (a) : (b))
-#define MAX(a, b)            ((a) > (b) ? (a) : (b))
-#define CONTAINER_OF(p, t, m) ((t *)((char *)(p) - offsetof(t, m)))
+#define ARRAY_SIZE(a)         (sizeof(a) / sizeof((a)[0]))
+#define ALIGN_UP(x, a)        (((x) + ((a)-1)) & ~((a)-1)) /* a is a power of two */
+#define ALIGN_DOWN(x, a)      ((x) & ~((a)-1))
+#define MIN(a, b)             ((a) < (b) ? (a) : (b))
+#define MAX(a, b)             ((a) > (b) ? (a) : (b))
+#define CONTAINER_OF(p, t, m) ((t *)((char *)(p)-offsetof(t, m)))
 
-#define PACKED      __attribute__((packed))
-#define ALIGNED(n)  __attribute__((aligned(n)))
-#define NORETURN    __attribute__((noreturn))
-#define MUST_CHECK  __attribute__((warn_unused_result))
-#define PRINTF(f, a) __attribute__((format(printf, f, a)))
-#define LIKELY(x)   __builtin_expect(!!(x), 1)
-#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define PACKED                __attribute__((packed))
+#define ALIGNED(n)            __attribute__((aligned(n)))
+#define NORETURN              __attribute__((noreturn))
+#define MUST_CHECK            __attribute__((warn_unused_result))
+#define PRINTF(f, a)          __attribute__((format(printf, f, a)))
+#define LIKELY(x)             __builtin_expect(!!(x), 1)
+#define UNLIKELY(x)           __builtin_expect(!!(x), 0)
 
 #endif
