@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""Collects what belongs on the EFI system partition and writes the disk image."""
+from pathlib import Path
+
+from soclelib import config, fat
+from soclelib.common import Failure, build_folder
+
+MIN_IMAGE = 48 << 20
+HEADROOM = 8 << 20  # room for a user's own changes on the stick
+GPT_MAGIC = b"EFI PART"
+
+
+def is_disk_image(path):
+    """True when the file is a disk with a GUID partition table."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(fat.SECTOR)
+            return file.read(8) == GPT_MAGIC
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror}") from error
+
+
+def read_program(name):
+    """A built program; Failure when it was not built."""
+    path = build_folder() / name
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Failure(f"{path}: not there; run 'make' first") from error
+
+
+def check_name(config_path, file):
+    """The same rules for a file's name as the loader has, told earlier."""
+    parts = file.name.replace("\\", "/").split("/")
+    if file.name.startswith(("/", "\\")) or ".." in parts or "" in parts:
+        raise Failure(f"{config_path}:{file.line}:{file.column}: '{file.name}': a file name is relative to "
+                      "the configuration file, below its folder")
+
+
+def find_guest_file(config_path, file, allow_missing):
+    """The bytes of a file that the configuration names, or None when it may be missing and is."""
+    check_name(config_path, file)
+    places = [config_path.parent / file.name, build_folder() / "guests" / file.name]
+    for place in places:
+        if place.is_file():
+            try:
+                return place.read_bytes()
+            except OSError as error:
+                raise Failure(f"{config_path}:{file.line}:{file.column}: '{file.name}': cannot read "
+                              f"{place}: {error.strerror}") from error
+    if allow_missing:
+        return None
+    raise Failure(f"{config_path}:{file.line}:{file.column}: '{file.name}': no such file "
+                  f"(looked for {places[0]} and {places[1]})")
+
+
+def collect(config_path, allow_missing=False):
+    """The tree of the EFI system partition for a configuration."""
+    config_path = Path(config_path)
+    data, parsed = config.read(config_path)
+    tree = fat.Folder()
+    tree.add("EFI/BOOT/BOOTX64.EFI", read_program("BOOTX64.EFI"))
+    tree.add("socle/socle.conf", data)
+    programs = ["kernel.elf", "manager.elf", "vmm.elf"] + (["selftest.elf"] if parsed.self_test else [])
+    for name in programs:
+        tree.add(f"socle/{name}", read_program(name))
+    reserved = {name.lower() for name in programs} | {"socle.conf"}
+    for file in parsed.files:
+        if file.name.lower() in reserved:
+            raise Failure(f"{config_path}:{file.line}:{file.column}: '{file.name}' is the name of a part of "
+                          "Socle itself; give the guest's file another one")
+        content = find_guest_file(config_path, file, allow_missing)
+        if content is not None:
+            try:
+                tree.add("socle/" + file.name.replace("\\", "/"), content)
+            except Failure as error:
+                raise Failure(f"{config_path}:{file.line}:{file.column}: {error}") from error
+    return tree
+
+
+def tree_size(folder):
+    """Bytes that a tree takes on the volume, roughly and rather too many."""
+    total = 4096
+    for item in folder.entries.values():
+        total += 4096 + (tree_size(item) if isinstance(item, fat.Folder) else len(item))
+    return total
+
+
+def leave_tree(folder, target):
+    """Writes the tree as plain files below target."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name, item in folder.entries.items():
+        if isinstance(item, fat.Folder):
+            leave_tree(item, target / name)
+        else:
+            (target / name).write_bytes(item)
+
+
+def write(config_path, output, size=0, esp_dir=None, allow_missing=False):
+    """Writes the disk image of a configuration; size 0: as large as needed."""
+    tree = collect(config_path, allow_missing)
+    if esp_dir:
+        leave_tree(tree, Path(esp_dir))
+    needed = -(-(tree_size(tree) * 9 // 8 + HEADROOM) // (1 << 20)) << 20
+    output = Path(output)
+    partial = output.with_name(output.name + ".part")
+    try:
+        fat.write_disk(partial, tree, size or max(MIN_IMAGE, needed))
+        partial.replace(output)
+    except OSError as error:
+        raise Failure(f"{output}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)

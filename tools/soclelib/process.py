@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""A child process that does not outlive us, and the sockets that lead to it."""
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
+def start(command, env=None, output=None):
+    """Starts a command without input; its output goes to a file. It is killed when we die."""
+    def in_child():
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    with open(output or os.devnull, "wb") as sink:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=env,
+                                start_new_session=True, preexec_fn=in_child)
+
+
+def end(process, patience=2.0):
+    """Ends a child, kindly first."""
+    if process is None or process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_port():
+    """A TCP port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def connect(address, process, patience=20.0):
+    """A connection to a (host, port) or a path that the child is about to listen on; None when the child
+    ended or did not listen in time."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    give_up = time.monotonic() + patience
+    while time.monotonic() < give_up and process.poll() is None:
+        link = socket.socket(family)
+        try:
+            link.connect(address)
+            link.setblocking(False)
+            return link
+        except OSError:
+            link.close()
+            time.sleep(0.02)
+    return None

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: MIT
+"""Runs a machine and watches it: prints its console, passes input, knows how it ended."""
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import stat
+import sys
+import tempfile
+import termios
+import time
+import tty
+from pathlib import Path
+
+from soclelib import image, qemu
+from soclelib.bochs import Bochs
+from soclelib.common import (STATUS_GUEST, STATUS_OK, STATUS_PLATFORM, STATUS_SOCLE, STATUS_TIMEOUT, Failure,
+                             say)
+from soclelib.qemu import Qemu
+from soclelib.text import Console
+
+GRACE_AFTER_END = 5.0  # for the machine to switch itself off
+GRACE_AFTER_PANIC = 3.0  # for the backtrace
+DEFAULT_TIMEOUT = 300
+QUIET_BOOT = 5.0
+QUIET_RUN = 15.0
+POLL = 0.02
+MEANING = {
+    STATUS_OK: "every guest ended well",
+    STATUS_GUEST: "a guest failed",
+    STATUS_SOCLE: "Socle itself failed",
+    STATUS_TIMEOUT: "time-out",
+    STATUS_PLATFORM: "the platform is missing",
+}
+
+
+def wants_input(choice):
+    """Whether somebody may type: a terminal, a pipe or a file, but not /dev/null."""
+    if choice != "auto":
+        return choice == "yes"
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:
+        return False
+    return os.isatty(0) or stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
+def choose_platform(options, disk, folder, typed):
+    """The machine to run on."""
+    platform = options.platform
+    if platform == "auto":
+        special = options.bochs or options.quantum or options.ips or options.exclude_features
+        platform = "bochs" if special or qemu.kvm_missing() else "qemu-kvm"
+    if platform == "bochs":
+        return Bochs(options, disk, folder, typed)
+    return Qemu(options, disk, folder, typed, platform == "qemu-kvm")
+
+
+def console_folder():
+    """Where running machines leave their sockets for 'socle console'."""
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    folder = base / f"socle-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise Failure(f"{folder} belongs to somebody else")
+    return folder
+
+
+class Watch:
+    """One run, from start to verdict."""
+
+    def __init__(self, machine, options, typed):
+        self.machine = machine
+        self.options = options
+        self.typed = typed
+        self.interactive = typed and os.isatty(0)
+        self.console = Console(raw=sys.stdout.isatty())
+        self.log = open(options.log, "wb") if options.log else None
+        self.started = time.monotonic()
+        self.last_output = self.last_word = self.last_fault_check = self.started
+        self.deadline = None
+        self.selector = selectors.DefaultSelector()
+        self.listener = None
+        self.visitors = []
+        self.socket_path = None
+        self.terminal = None
+        self.shot = False
+        self.status = None
+        self.reason = ""
+
+    # --- the parts around the machine ---
+
+    def open_all(self):
+        """Terminal, input and the door for 'socle console'."""
+        self.socket_path = console_folder() / f"run-{os.getpid()}"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.socket_path.unlink(missing_ok=True)
+        self.listener.bind(str(self.socket_path))
+        self.listener.listen()
+        self.listener.setblocking(False)
+        self.selector.register(self.listener, selectors.EVENT_READ, self.take_visitor)
+        if self.typed:
+            if self.interactive:
+                self.terminal = termios.tcgetattr(0)
+                tty.setcbreak(0)
+            try:
+                self.selector.register(0, selectors.EVENT_READ, self.take_input)
+            except PermissionError:  # a plain file: all of it is there
+                self.machine.write(sys.stdin.buffer.read())
+
+    def close_all(self):
+        """Leaves terminal and file system as they were."""
+        if self.terminal:
+            termios.tcsetattr(0, termios.TCSADRAIN, self.terminal)
+        for thing in [self.listener, self.log] + self.visitors:
+            if thing:
+                thing.close()
+        if self.socket_path:
+            self.socket_path.unlink(missing_ok=True)
+
+    def take_input(self):
+        """What was typed goes to the machine."""
+        data = os.read(0, 4096)
+        if not data:
+            self.selector.unregister(0)
+            return
+        self.machine.write(data)
+
+    def take_visitor(self):
+        """Somebody called 'socle console'."""
+        link, _ = self.listener.accept()
+        self.visitors.append(link)
+        self.selector.register(link, selectors.EVENT_READ, lambda: self.hear_visitor(link))
+
+    def hear_visitor(self, link):
+        """Input of a visitor, or its end."""
+        try:
+            data = link.recv(4096)
+        except OSError:
+            data = b""
+        if data:
+            self.machine.write(data)
+        else:
+            self.selector.unregister(link)
+            self.visitors.remove(link)
+            link.close()
+
+    # --- watching ---
+
+    def pump(self):
+        """Moves the machine's output on; True when there was some."""
+        data = self.machine.read()
+        if not data:
+            return False
+        self.last_output = self.last_word = time.monotonic()
+        if self.log:
+            self.log.write(data)
+            self.log.flush()
+        self.show(self.console.feed(data))
+        for link in list(self.visitors):
+            try:
+                link.sendall(data)
+            except OSError:
+                pass  # its end is noticed where its input is read
+        return True
+
+    def show(self, data):
+        """Prints bytes of the machine."""
+        if data:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+    def report_silence(self, now):
+        """Tells that we are alive while nothing is printed."""
+        patience = QUIET_RUN if self.console.speaking else QUIET_BOOT
+        if now - self.last_word >= patience:
+            self.last_word = now
+            doing = "running" if self.console.speaking else "booting"
+            say(f"{doing}, {now - self.started:.0f} s")
+
+    def look_for_end(self, now):
+        """Sets status and the time to leave once the machine has said how it ended."""
+        console = self.console
+        if self.status is None and console.end_status is not None:
+            self.status = console.end_status if console.end_status in (0, 1, 2) else STATUS_SOCLE
+            self.reason = console.end_text
+            if not self.interactive:
+                self.deadline = now + GRACE_AFTER_END
+        if self.status is None and console.panic is not None:
+            self.status, self.reason = STATUS_SOCLE, "panic: " + console.panic
+            self.deadline = now + GRACE_AFTER_PANIC
+
+    def take_screenshot(self):
+        """The screen as it is at the end, whatever the end is."""
+        self.shot = True
+        if not self.machine.screenshot(self.options.screenshot):
+            say("no screenshot could be taken")
+
+    def check(self, now):
+        """True when the run is over."""
+        self.look_for_end(now)
+        if self.status is not None and self.options.screenshot:
+            self.take_screenshot()
+            return True
+        if self.deadline is not None and now >= self.deadline:
+            return True
+        if self.status is None and self.options.timeout and now - self.started >= self.options.timeout:
+            self.status, self.reason = STATUS_TIMEOUT, f"no end within {self.options.timeout:g} s"
+            return True
+        if now - self.last_fault_check >= 0.5:
+            self.last_fault_check = now
+            fault = self.machine.fault()
+            if fault and self.status is None:
+                self.status, self.reason = STATUS_SOCLE, fault
+                return True
+        return False
+
+    def watch(self):
+        """Runs until the end."""
+        self.machine.start()
+        self.open_all()
+        while True:
+            ended = self.machine.ended()
+            busy = self.pump()
+            now = time.monotonic()
+            if self.check(now):
+                break
+            if ended and not busy:
+                break
+            self.report_silence(now)
+            for key, _ in self.selector.select(0 if busy else POLL):
+                key.data()
+        while self.pump():
+            pass
+        self.show(self.console.rest())
+        self.look_for_end(time.monotonic())
+        if self.options.screenshot and not self.shot:
+            self.take_screenshot()
+        if self.status is None:
+            self.status = STATUS_SOCLE
+            self.reason = self.machine.fault() or ("the machine ended without a verdict:\n" +
+                                                   self.machine.log_tail())
+
+
+def closing_line(watch, machine, seconds, ticks):
+    """What a run ends with, on stderr."""
+    meaning = MEANING[watch.status]
+    if watch.reason and watch.reason.split("\n")[0] != meaning:
+        meaning += f": {watch.reason}" if watch.status else f" ({watch.reason})"
+    first, _, rest = meaning.partition("\n")
+    first = first.rstrip(":")
+    count = f", {ticks} ticks" if ticks else ""
+    if rest:
+        print(rest, file=sys.stderr)
+    say(f"{machine.description}: status {watch.status}, {first}; {seconds:.1f} s{count}")
+
+
+def run(options):
+    """The whole of 'socle run'; returns the exit status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    source = Path(options.source)
+    folder = Path(tempfile.mkdtemp(prefix="socle-run-"))
+    machine = watch = None
+    try:
+        disk = source.resolve()
+        if not source.exists():
+            raise Failure(f"{source}: no such file")
+        if not image.is_disk_image(source):
+            disk = folder / "image"
+            image.write(source, disk, allow_missing=options.allow_missing)
+        typed = wants_input(options.input)
+        if options.timeout is None:
+            options.timeout = 0 if typed and os.isatty(0) else DEFAULT_TIMEOUT
+        machine = choose_platform(options, disk, folder, typed)
+        watch = Watch(machine, options, typed)
+        say(f"starting {machine.description}")
+        watch.watch()
+        seconds = time.monotonic() - watch.started
+        ticks = machine.ticks()
+        closing_line(watch, machine, seconds, ticks)
+        if options.report:
+            Path(options.report).write_text(json.dumps({
+                "platform": machine.name, "description": machine.description, "status": watch.status,
+                "reason": watch.reason.split("\n")[0], "seconds": round(seconds, 2), "ticks": ticks}) + "\n",
+                encoding="utf-8")
+        return watch.status
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    finally:
+        if watch:
+            watch.close_all()
+        if machine:
+            machine.stop(options.emulator_log)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Turns the bytes of the machine's serial port into what a person wants to see, and finds the lines that say
+how the run goes."""
+import re
+
+ESCAPES = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\^_]|=|\(.)")
+END_LINE = re.compile(r"^socle: end status=(\d+)(?: \((.*)\))?")
+PANIC_LINE = re.compile(r"^socle: panic:(.*)")
+
+
+class Console:
+    """Bytes in, text out. Until Socle's first line, what the firmware prints loses its escape sequences and
+    empty lines; after that, bytes pass as they are (to a terminal) or without escapes (elsewhere)."""
+
+    def __init__(self, raw):
+        self.raw = raw
+        self.partial = b""
+        self.speaking = False  # Socle has printed a line
+        self.end_status = None
+        self.end_text = ""
+        self.panic = None
+        self.lines = 0
+
+    def feed(self, data):
+        """Takes bytes, returns those to print."""
+        out = b""
+        first = not self.speaking
+        self.partial += data
+        while b"\n" in self.partial:
+            line, self.partial = self.partial.split(b"\n", 1)
+            plain = ESCAPES.sub(b"", line).replace(b"\r", b"").replace(b"\0", b"")
+            self.look_at(plain.decode("utf-8", errors="replace"))
+            if not self.speaking:
+                out += plain.strip() + b"\n" if plain.strip() else b""
+            elif first or not self.raw:
+                out += plain + b"\n"
+        if self.raw and self.speaking:
+            if first:
+                return out + self.partial
+            return data
+        return out
+
+    def look_at(self, line):
+        """Notes what a whole line says."""
+        self.lines += 1
+        if line.startswith("socle: "):
+            self.speaking = True
+        found = END_LINE.match(line)
+        if found and self.end_status is None:
+            self.end_status = int(found.group(1))
+            self.end_text = found.group(2) or ""
+        found = PANIC_LINE.match(line)
+        if found and self.panic is None:
+            self.panic = found.group(1).strip()
+
+    def rest(self):
+        """Takes the end of the stream: what is left of an unfinished line, to print."""
+        line, self.partial = self.partial, b""
+        plain = ESCAPES.sub(b"", line).replace(b"\r", b"").replace(b"\0", b"")
+        if not plain.strip():
+            return b""
+        spoke = self.speaking
+        self.look_at(plain.decode("utf-8", errors="replace"))
+        return b"\n" if self.raw and spoke else plain + b"\n"
