@@ -39,13 +39,12 @@ typedef u32 handle_t; /* index into the process's handle table; 0 is never valid
 #define RIGHT_READ    BIT(0) /* memory: map for reading; vm: statistics; event: wait */
 #define RIGHT_WRITE   BIT(1) /* memory: map for writing; event: signal; console: write */
 #define RIGHT_EXEC    BIT(2) /* memory: map for execution (never together with writing) */
-#define RIGHT_CONTROL BIT(3) /* process: map, threads, kill; vm: memory, vCPUs; vcpu: run, state   \
-                              */
-#define RIGHT_GRANT BIT(4)   /* may be passed on */
-#define RIGHTS_ALL  FIELD(4, 0)
+#define RIGHT_CONTROL BIT(3) /* process: map, threads, kill; vm: memory, vCPUs; vcpu: run */
+#define RIGHT_GRANT   BIT(4) /* may be passed on */
+#define RIGHTS_ALL    FIELD(4, 0)
 
-#define USER_BASE   0x10000ull            /* lowest address that can be mapped */
-#define USER_TOP    0x00007f0000000000ull /* first address that cannot */
+#define USER_BASE     0x10000ull            /* lowest address that can be mapped */
+#define USER_TOP      0x00007f0000000000ull /* first address that cannot */
 
 /* System calls. "h:X" is a handle of type X and the right it needs. */
 enum {
@@ -238,6 +237,7 @@ enum vcpu_exit_kind {
 #define VX_ACCESS_EXEC         BIT(2)
 #define VX_ACCESS_LINEAR_VALID BIT(3) /* c holds the linear address */
 #define VX_ACCESS_WALK         BIT(4) /* the access was the CPU's own page walk */
+#define VX_ACCESS_EVENT        BIT(5) /* during the delivery of an event: RIP tells nothing */
 
 struct vcpu_exit {
     u64 kind;             /* VX_*, as returned in RAX */

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What CPUID tells a guest: a table per vm, made from the host's answers through masks that leave
+ * only what works here, so that an exit is one look-up. Answers that depend on the vCPU (APIC ID,
+ * OSXSAVE, the size of the XSAVE area) are patched in afterwards.
+ */
+#ifndef KERNEL_CPUID_H
+#define KERNEL_CPUID_H
+
+#include "kernel/vcpu.h"
+#include "kernel/vm.h"
+#include "lib/types.h"
+
+#define CPUID_HYPERVISOR 0x40000000u
+#define CPUID_EXTENDED   0x80000000u
+
+/* Highest leaves that guests see. */
+#define CPUID_MAX_BASIC      0x16u
+#define CPUID_MAX_HYPERVISOR 0x40000010u
+#define CPUID_MAX_EXTENDED   0x80000008u
+
+#define CPUID_DIR_HYPERVISOR (CPUID_MAX_BASIC + 1)
+#define CPUID_DIR_EXTENDED   (CPUID_DIR_HYPERVISOR + CPUID_MAX_HYPERVISOR - CPUID_HYPERVISOR + 1)
+#define CPUID_DIR_COUNT      (CPUID_DIR_EXTENDED + CPUID_MAX_EXTENDED - CPUID_EXTENDED + 1)
+#define CPUID_LEAVES         80
+
+struct cpuid_leaf {
+    u32 eax, ebx, ecx, edx;
+};
+
+/* What is patched into an answer, per leaf. */
+#define CPUID_FIX_BASE     BIT(0) /* leaf 1: APIC ID, OSXSAVE */
+#define CPUID_FIX_TOPOLOGY BIT(1) /* leaf 0Bh: x2APIC ID, the subleaf's number */
+#define CPUID_FIX_XSAVE    BIT(2) /* leaf 0Dh: sizes for the current XCR0 */
+
+struct cpuid_dir {
+    u8 first; /* index into leaves[] */
+    u8 count; /* of subleaves; one more entry follows, the answer to all higher ones. 0: ECX is
+                 ignored */
+    u8 fix;   /* CPUID_FIX_* */
+    u8 pad;
+};
+
+struct cpuid_table {
+    struct cpuid_dir dir[CPUID_DIR_COUNT];
+    struct cpuid_leaf leaves[CPUID_LEAVES];
+    u32 used;         /* entries of leaves[] */
+    u32 signature;    /* leaf 1 EAX: what EDX holds after INIT */
+    u64 cr4_allowed;  /* CR4 bits that the guest may set */
+    u64 efer_allowed; /* EFER bits, without LMA */
+    u64 xcr0;         /* state components, 0: no XSAVE */
+    u32 phys_bits;
+};
+
+/* What the table is made from, apart from the host's own CPUID. */
+struct cpuid_inputs {
+    void (*host)(u32 leaf, u32 subleaf, u32 out[4]);
+    u32 cpus;     /* of the guest, 1..VM_MAX_CPUS */
+    u32 features; /* VIRT_FEATURE_* of the backend */
+    u64 tsc_hz;
+};
+
+void cpuid_build(struct cpuid_table *t, const struct cpuid_inputs *in);
+
+/* A table for a guest of that many CPUs on this machine; NULL: no memory. */
+struct cpuid_table *cpuid_create(u32 cpus);
+void cpuid_destroy(struct cpuid_table *t);
+
+/* State components of XCR0 that guests get, from the host's CPUID; 0: no XSAVE. And the bytes that
+ * the standard form of XSAVE needs for them. */
+u64 cpuid_xcr0_of(void (*host)(u32 leaf, u32 subleaf, u32 out[4]));
+
+/* The slow parts of cpuid_exec(). */
+const struct cpuid_dir *cpuid_far(const struct cpuid_table *t, u32 leaf);
+void cpuid_fix(struct vcpu *v, u32 fix, u32 subleaf);
+
+/* Executes CPUID: EAX and ECX choose, EAX to EDX receive. The vCPU is resident. */
+static inline void cpuid_exec(struct vcpu *v)
+{
+    const struct cpuid_table *t = v->vm->cpuid;
+    u32 leaf = (u32)v->gpr[GPR_RAX], subleaf = (u32)v->gpr[GPR_RCX];
+    const struct cpuid_dir *d =
+        LIKELY(leaf <= CPUID_MAX_BASIC) ? &t->dir[leaf] : cpuid_far(t, leaf);
+    const struct cpuid_leaf *l = &t->leaves[d->first];
+
+    if (d->count) {
+        l += MIN(subleaf, (u32)d->count);
+    }
+    v->gpr[GPR_RAX] = l->eax;
+    v->gpr[GPR_RBX] = l->ebx;
+    v->gpr[GPR_RCX] = l->ecx;
+    v->gpr[GPR_RDX] = l->edx;
+    if (UNLIKELY(d->fix)) {
+        cpuid_fix(v, d->fix, subleaf);
+    }
+}
+
+#endif

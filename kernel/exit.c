@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: MIT */
+/* The table that settles exits, and what is due before a guest is entered. Guests' mistakes are
+ * answered as the architecture says; nothing here logs, but for the one report when a guest became
+ * impossible. */
+#include "kernel/exit.h"
+
+#include "arch/arch.h"
+#include "kernel/cpuid.h"
+#include "kernel/cr.h"
+#include "kernel/exit_fast.h"
+#include "kernel/sched.h"
+#include "kernel/vcpu.h"
+#include "kernel/virt.h"
+#include "kernel/vm.h"
+#include "lib/hw/x86.h"
+
+/* --- events --- */
+
+static void set_hazard(struct vcpu *v, u32 bits)
+{
+    __atomic_or_fetch(&v->hazards, bits, __ATOMIC_SEQ_CST);
+}
+
+static void clear_hazard(struct vcpu *v, u32 bits)
+{
+    __atomic_and_fetch(&v->hazards, ~bits, __ATOMIC_SEQ_CST);
+}
+
+/* Whoever runs v, elsewhere or blocked in a HLT, takes notice. */
+static void announce_event(struct vcpu *v)
+{
+    set_hazard(v, VCPU_HAZARD_EVENT);
+    if (v->thread != cpu_this()->current) {
+        vcpu_wake(v);
+    }
+}
+
+static void set_irr(struct vcpu *v, u8 vector)
+{
+    __atomic_or_fetch(&v->irr[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
+    __atomic_store_n(&v->irr_any, 1, __ATOMIC_SEQ_CST);
+}
+
+void vcpu_interrupt(struct vcpu *v, u8 vector)
+{
+    set_irr(v, vector);
+    announce_event(v);
+}
+
+void vcpu_nmi(struct vcpu *v)
+{
+    __atomic_store_n(&v->nmi_pending, 1, __ATOMIC_SEQ_CST);
+    announce_event(v);
+}
+
+/* An event whose delivery an exception replaces: interrupts are not lost, software events come
+ * again because RIP is still at their instruction. */
+static void requeue(struct vcpu *v, const struct event *e)
+{
+    if (e->type == EVENT_EXTINT) {
+        set_irr(v, e->vector);
+    } else if (e->type == EVENT_NMI) {
+        __atomic_store_n(&v->nmi_pending, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+void vcpu_raise(struct vcpu *v, const struct event *e)
+{
+    const struct event double_fault = {EVENT_HWEXC, 8, true, 0, 0};
+
+    if (v->event.type == EVENT_NONE) {
+        v->event = *e;
+    } else {
+        switch (event_merge(&v->event, e)) {
+        case MERGE_SECOND:
+            requeue(v, &v->event);
+            v->event = *e;
+            break;
+        case MERGE_DOUBLE_FAULT:
+            v->event = double_fault;
+            break;
+        case MERGE_TRIPLE_FAULT:
+            v->event.type = EVENT_NONE;
+            set_hazard(v, VCPU_HAZARD_SHUTDOWN);
+            return;
+        }
+    }
+    set_hazard(v, VCPU_HAZARD_EVENT);
+}
+
+void vcpu_raise_gp(struct vcpu *v)
+{
+    vcpu_raise(v, &(struct event){EVENT_HWEXC, 13, true, 0, 0});
+}
+
+void vcpu_raise_ud(struct vcpu *v)
+{
+    vcpu_raise(v, &(struct event){EVENT_HWEXC, 6, false, 0, 0});
+}
+
+/* Takes the highest pending external interrupt; there may be none left. */
+static bool take_interrupt(struct vcpu *v, struct event *e)
+{
+    bool found = false;
+
+    /* cleared first: a vector that comes in during the scan sets it again */
+    __atomic_store_n(&v->irr_any, 0, __ATOMIC_SEQ_CST);
+    for (int i = 3; i >= 0; i--) {
+        u64 bits = __atomic_load_n(&v->irr[i], __ATOMIC_SEQ_CST);
+        if (!bits) {
+            continue;
+        }
+        if (found) {
+            __atomic_store_n(&v->irr_any, 1, __ATOMIC_SEQ_CST);
+            break;
+        }
+        u32 bit = 63 - (u32)__builtin_clzll(bits);
+        if (__atomic_and_fetch(&v->irr[i], ~BIT(bit), __ATOMIC_SEQ_CST)) {
+            __atomic_store_n(&v->irr_any, 1, __ATOMIC_SEQ_CST);
+        }
+        *e = (struct event){EVENT_EXTINT, (u8)(64 * (u32)i + bit), false, 0, 0};
+        found = true;
+    }
+    return found;
+}
+
+/* Puts the most urgent event into the entry and asks for windows for the rest. */
+static void deliver(struct vcpu *v)
+{
+    const struct event nmi = {EVENT_NMI, 2, false, 0, 0};
+    struct event e;
+    bool taken = false;
+
+    clear_hazard(v, VCPU_HAZARD_EVENT); /* first: what comes now sets it again */
+    if (v->event.type != EVENT_NONE) {
+        virt->inject(v, &v->event);
+        v->event.type = EVENT_NONE;
+        taken = true;
+    }
+    if (__atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST)) {
+        if (!taken && virt->can_take(v, WINDOW_NMI)) {
+            __atomic_store_n(&v->nmi_pending, 0, __ATOMIC_SEQ_CST);
+            virt->inject(v, &nmi);
+            taken = true;
+        } else {
+            virt->set_window(v, WINDOW_NMI, true);
+        }
+    }
+    if (__atomic_load_n(&v->irr_any, __ATOMIC_SEQ_CST)) {
+        if (taken || !virt->can_take(v, WINDOW_INTERRUPT)) {
+            virt->set_window(v, WINDOW_INTERRUPT, true);
+        } else if (take_interrupt(v, &e)) {
+            virt->inject(v, &e);
+            if (v->irr_any) {
+                virt->set_window(v, WINDOW_INTERRUPT, true);
+            }
+        }
+    }
+}
+
+/* --- before an entry --- */
+
+static bool leave(struct vcpu *v, u64 kind)
+{
+    v->exit.kind = kind;
+    return false;
+}
+
+/* Can something wake a vCPU out of HLT? */
+static bool is_awake(struct vcpu *v)
+{
+    return v->event.type != EVENT_NONE || __atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST) ||
+           (__atomic_load_n(&v->irr_any, __ATOMIC_SEQ_CST) &&
+            virt->read(v, VIRT_RFLAGS) & RFLAGS_IF);
+}
+
+/* Charges the guest for the time since its clock was read last. */
+static void account(struct vcpu *v, u64 now)
+{
+    v->guest_tsc += now - v->clock_tsc;
+    v->clock_tsc = now;
+}
+
+/* Waits, which may take the thread to another CPU; that time is not the guest's. */
+static void pause_guest(struct vcpu *v, void (*wait)(struct vcpu *))
+{
+    account(v, arch_tsc());
+    wait(v);
+    v->clock_tsc = arch_tsc();
+    vcpu_make_resident(v);
+}
+
+static void wait_turn(struct vcpu *v)
+{
+    (void)v;
+    sched_yield();
+}
+
+bool exit_hazards(struct vcpu *v)
+{
+    for (;;) {
+        struct cpu *c = cpu_this();
+        u32 ch = __atomic_load_n(&c->hazards, __ATOMIC_ACQUIRE);
+        u32 vh = __atomic_load_n(&v->hazards, __ATOMIC_ACQUIRE);
+
+        if (LIKELY(!(ch | vh | v->halted))) {
+            if (LIKELY(arch_tsc() < c->slice_end)) {
+                return true;
+            }
+            sched_tick();
+            continue;
+        }
+        if (ch & CPU_HAZARD_STOP) {
+            arch_halt();
+        }
+        if (ch & CPU_HAZARD_TLB) {
+            __atomic_and_fetch(&c->hazards, ~CPU_HAZARD_TLB, __ATOMIC_SEQ_CST);
+            arch_tlb_flush();
+            continue;
+        }
+        if (ch & CPU_HAZARD_RESCHED) {
+            pause_guest(v, wait_turn);
+            if (thread_dying()) {
+                return leave(v, VX_KICKED); /* the way to the end of the thread */
+            }
+            continue;
+        }
+        if (vh & VCPU_HAZARD_STOP) {
+            return leave(v, VX_KICKED);
+        }
+        if (vh & VCPU_HAZARD_SHUTDOWN) {
+            clear_hazard(v, VCPU_HAZARD_SHUTDOWN);
+            return leave(v, VX_TRIPLE_FAULT);
+        }
+        if (vh & VCPU_HAZARD_KICK) {
+            clear_hazard(v, VCPU_HAZARD_KICK);
+            return leave(v, VX_KICKED);
+        }
+        if (vh & VCPU_HAZARD_FLUSH) {
+            clear_hazard(v, VCPU_HAZARD_FLUSH); /* first: a later change flushes again */
+            virt->flush(v);
+            continue;
+        }
+        if (v->halted) {
+            if (is_awake(v)) {
+                v->halted = 0;
+            } else if (!(virt->read(v, VIRT_RFLAGS) & RFLAGS_IF)) {
+                return leave(v, VX_HALTED);
+            } else {
+                clear_hazard(v, VCPU_HAZARD_EVENT);
+                if (!is_awake(v)) {
+                    pause_guest(v, sched_block_halted);
+                    if (thread_dying()) {
+                        return leave(v, VX_KICKED);
+                    }
+                }
+            }
+            continue;
+        }
+        /* Last, since an event that was put into the entry must be entered with. */
+        if (vh & VCPU_HAZARD_EVENT) {
+            deliver(v);
+            return true;
+        }
+    }
+}
+
+/* --- the kinds --- */
+
+static u64 read_gpr(struct vcpu *v, u32 index)
+{
+    return index == GPR_RSP ? virt->read(v, VIRT_RSP) : v->gpr[index];
+}
+
+static void write_gpr(struct vcpu *v, u32 index, u64 value)
+{
+    if (index == GPR_RSP) {
+        virt->write(v, VIRT_RSP, value);
+    } else {
+        v->gpr[index] = value;
+    }
+}
+
+static enum exit_action gp(struct vcpu *v)
+{
+    vcpu_raise_gp(v);
+    return EXIT_RESUME;
+}
+
+static enum exit_action user(struct vcpu *v, u64 kind, u64 a, u64 b)
+{
+    v->exit.kind = kind;
+    v->exit.a = a;
+    v->exit.b = b;
+    return EXIT_USER;
+}
+
+static enum exit_action on_fast(struct vcpu *v, struct exit *x)
+{
+    return exit_fast(v, x->kind) ? EXIT_ADVANCE : gp(v);
+}
+
+static enum exit_action on_io(struct vcpu *v, struct exit *x)
+{
+    u64 a = x->io.port | (u64)x->io.bytes << 16 | (x->io.in ? VX_IO_IN : 0);
+
+    if (LIKELY(!x->io.string)) {
+        return user(v, VX_IO, a, v->gpr[GPR_RAX] & (~0ull >> (64 - 8 * x->io.bytes)));
+    }
+    v->exit.c = x->io.rep ? v->gpr[GPR_RCX] & (~0ull >> (64 - 8 * x->io.address_bytes)) : 1;
+    v->exit.d = x->io.address_bytes;
+    return user(v, VX_IO, a | VX_IO_STRING | (x->io.rep ? VX_IO_REP : 0), x->io.linear);
+}
+
+static enum exit_action on_hlt(struct vcpu *v, struct exit *x)
+{
+    (void)x;
+    v->halted = 1; /* exit_hazards() waits */
+    return EXIT_ADVANCE;
+}
+
+static enum exit_action on_pause(struct vcpu *v, struct exit *x)
+{
+    struct cpu *c = cpu_this();
+
+    (void)v;
+    (void)x;
+    /* it waits for another vCPU, so the rest of its slice is worth nothing */
+    c->slice_end = arch_tsc();
+    __atomic_or_fetch(&c->hazards, CPU_HAZARD_RESCHED, __ATOMIC_SEQ_CST);
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_cr8(struct vcpu *v, const struct exit *x)
+{
+    if (!x->cr.write) {
+        write_gpr(v, x->cr.gpr, v->cr8);
+        return EXIT_ADVANCE;
+    }
+    u64 value = read_gpr(v, x->cr.gpr);
+    if (value > 15) {
+        return gp(v);
+    }
+    v->cr8 = value;
+    return EXIT_ADVANCE;
+}
+
+static enum exit_action on_cr(struct vcpu *v, struct exit *x)
+{
+    const struct cr_state s = {virt->read(v, VIRT_CR0), virt->read(v, VIRT_CR3),
+                               virt->read(v, VIRT_CR4), virt->read(v, VIRT_EFER),
+                               virt->read(v, VIRT_CS_L)};
+
+    if (x->cr.number == 8) {
+        return on_cr8(v, x);
+    }
+    u64 value = read_gpr(v, x->cr.gpr);
+    if (!(s.efer & EFER_LMA && s.cs_l)) {
+        value = (u32)value;
+    }
+    if (x->cr.number == 0 && cr0_check(&s, value)) {
+        virt->write_owned(v, VIRT_CR0, value);
+        return EXIT_RESUME;
+    }
+    if (x->cr.number == 4 && cr4_check(&s, value, v->vm->cpuid->cr4_allowed)) {
+        virt->write_owned(v, VIRT_CR4, value);
+        return EXIT_RESUME;
+    }
+    return gp(v);
+}
+
+static enum exit_action on_dr(struct vcpu *v, struct exit *x)
+{
+    (void)x;
+    virt->give_debug(v);
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_npf(struct vcpu *v, struct exit *x)
+{
+    switch (vm_touch(v->vm, GPA(x->npf.gpa), x->npf.access)) {
+    case VM_TOUCH_OK:
+        return EXIT_RESUME;
+    case VM_TOUCH_NO_MEMORY:
+        return user(v, VX_NO_MEMORY, x->npf.gpa, 0);
+    default:
+        v->exit.c = x->npf.linear;
+        return user(v, VX_MMIO, x->npf.gpa,
+                    x->npf.access | (v->event.type != EVENT_NONE ? VX_ACCESS_EVENT : 0));
+    }
+}
+
+static enum exit_action on_interrupt(struct vcpu *v, struct exit *x)
+{
+    (void)v;
+    arch_interrupt(x->interrupt.vector);
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_timer(struct vcpu *v, struct exit *x)
+{
+    (void)v;
+    (void)x;
+    sched_tick();
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_window(struct vcpu *v, struct exit *x)
+{
+    virt->set_window(v, x->kind == EXIT_NMI_WINDOW ? WINDOW_NMI : WINDOW_INTERRUPT, false);
+    set_hazard(v, VCPU_HAZARD_EVENT);
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_exception(struct vcpu *v, struct exit *x)
+{
+    /* Intercepted because a guest could otherwise keep the CPU busy with delivering it for ever. */
+    if (x->exception.event.vector == 1) {
+        virt->write(v, VIRT_DR6, (virt->read(v, VIRT_DR6) & ~FIELD(3, 0)) | x->exception.debug);
+        virt->write(v, VIRT_DR7, virt->read(v, VIRT_DR7) & ~DR7_GD);
+    }
+    vcpu_raise(v, &x->exception.event);
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_xsetbv(struct vcpu *v, struct exit *x)
+{
+    u64 value = (u32)v->gpr[GPR_RAX] | v->gpr[GPR_RDX] << 32;
+
+    (void)x;
+    if ((u32)v->gpr[GPR_RCX] != 0 || !xcr0_check(value, v->vm->cpuid->xcr0)) {
+        return gp(v);
+    }
+    virt->write(v, VIRT_XCR0, value);
+    return EXIT_ADVANCE;
+}
+
+/* No device of a guest's looks at memory behind the caches' back, so there is nothing to write
+ * back. */
+static enum exit_action on_wbinvd(struct vcpu *v, struct exit *x)
+{
+    (void)v;
+    (void)x;
+    return EXIT_ADVANCE;
+}
+
+static enum exit_action on_undefined(struct vcpu *v, struct exit *x)
+{
+    vcpu_raise(v, &x->exception.event);
+    return EXIT_RESUME;
+}
+
+/* Something outside the guest's world that needs nothing more than to have left guest mode. */
+static enum exit_action on_nothing(struct vcpu *v, struct exit *x)
+{
+    (void)v;
+    (void)x;
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_triple_fault(struct vcpu *v, struct exit *x)
+{
+    (void)x;
+    return user(v, VX_TRIPLE_FAULT, 0, 0);
+}
+
+static enum exit_action on_impossible(struct vcpu *v, struct exit *x)
+{
+    if (!v->reported) {
+        v->reported = 1;
+        virt->dump(v);
+    }
+    return user(v, x->kind == EXIT_ENTRY_FAILURE ? VX_ENTRY_FAILURE : VX_UNKNOWN, x->hw_reason,
+                x->qualification);
+}
+
+static enum exit_action (*const handlers[EXIT_COUNT])(struct vcpu *v, struct exit *x) = {
+    [EXIT_CPUID] = on_fast,
+    [EXIT_RDMSR] = on_fast,
+    [EXIT_WRMSR] = on_fast,
+    [EXIT_HYPERCALL] = on_fast,
+    [EXIT_IO] = on_io,
+    [EXIT_HLT] = on_hlt,
+    [EXIT_PAUSE] = on_pause,
+    [EXIT_CR] = on_cr,
+    [EXIT_DR] = on_dr,
+    [EXIT_NPF] = on_npf,
+    [EXIT_INTERRUPT] = on_interrupt,
+    [EXIT_NMI] = on_nothing,
+    [EXIT_TIMER] = on_timer,
+    [EXIT_INTR_WINDOW] = on_window,
+    [EXIT_NMI_WINDOW] = on_window,
+    [EXIT_EXCEPTION] = on_exception,
+    [EXIT_XSETBV] = on_xsetbv,
+    [EXIT_WBINVD] = on_wbinvd,
+    [EXIT_DESCRIPTOR] = on_impossible,
+    [EXIT_UNDEFINED] = on_undefined,
+    [EXIT_INIT] = on_nothing,
+    [EXIT_SIPI] = on_nothing,
+    [EXIT_TRIPLE_FAULT] = on_triple_fault,
+    [EXIT_ENTRY_FAILURE] = on_impossible,
+    [EXIT_UNKNOWN] = on_impossible,
+};
+
+static void trace(const struct vcpu *v, const struct exit *x, u64 now)
+{
+    struct cpu *c = cpu_this();
+    struct cpu_trace *t = &c->trace[c->trace_next++ % CPU_TRACE];
+
+    t->tsc = now;
+    t->rip = x->rip;
+    t->kind = x->kind;
+    t->vcpu = v->vm->id << 8 | v->index;
+    t->info = x->qualification;
+}
+
+bool exit_settle(struct vcpu *v, struct exit *x)
+{
+    u64 now = arch_tsc();
+
+    v->exits[x->kind]++;
+    account(v, now);
+    trace(v, x, now);
+    switch (handlers[x->kind](v, x)) {
+    case EXIT_USER:
+        return false;
+    case EXIT_ADVANCE:
+        virt->advance(v);
+        break;
+    case EXIT_RESUME:
+        break;
+    }
+    return exit_hazards(v);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* VMCALL: number in EAX, argument in EDI, result in RAX. For the guest's ring 0. */
+#ifndef KERNEL_HYPERCALL_H
+#define KERNEL_HYPERCALL_H
+
+#include "kernel/vcpu.h"
+
+enum {
+    HYPERCALL_PING,      /* -> HYPERCALL_VERSION */
+    HYPERCALL_INTERRUPT, /* EDI = 16..255: that external interrupt, 2: NMI; on itself -> 0 */
+};
+
+#define HYPERCALL_VERSION 1
+#define HYPERCALL_UNKNOWN ((u64)-1000) /* no such number, as KVM answers */
+#define HYPERCALL_DENIED  ((u64)-1)    /* not from the guest's ring 0 */
+#define HYPERCALL_INVALID ((u64)-22)
+
+/* Executes the hypercall of a resident vCPU; everything is guest-controlled. */
+void hypercall_exec(struct vcpu *v);
+
+#endif
