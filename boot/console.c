@@ -58,6 +58,12 @@ static void serial_write(struct console *c, char ch)
     }
 }
 
+void console_drain(const struct console *c)
+{
+    for (u32 i = 0; c->serial && !(serial_in(UART_LSR) & UART_LSR_TEMT) && i < SERIAL_PATIENCE; i++) {
+    }
+}
+
 void console_init(struct console *c, SIMPLE_TEXT_OUTPUT_INTERFACE *firmware)
 {
     c->serial = serial_init();

@@ -22,6 +22,9 @@ void console_init(struct console *c, SIMPLE_TEXT_OUTPUT_INTERFACE *firmware);
 /* From now on there is a screen: the firmware's console is not used any more. */
 void console_set_screen(struct console *c, struct screen *screen);
 
+/* Waits until the last character has left the UART, for power-off would swallow it. */
+void console_drain(const struct console *c);
+
 /* Boot services are gone. */
 void console_leave_firmware(struct console *c);
 

@@ -61,6 +61,7 @@ bool loader_config_error(struct loader *l, u32 at_line, u32 col, const char *for
  * shutdown. */
 static void power_off(struct loader *l)
 {
+    console_drain(&l->console);
     for (const char *s = "Shutdown"; *s; s++) {
         cpu_out8(0x8900, (u8)*s);
     }
