@@ -6,7 +6,9 @@
 #include "lib/format.h"
 #include "lib/hw/uart16550.h"
 
-#define SERIAL_PATIENCE 200000 /* polls of a port, about 1 us each: one character takes 87 us */
+/* Polls of a port, about 1 us each. A character takes 87 us, but an emulator's may wait for its
+ * host. */
+#define SERIAL_PATIENCE 5000000u
 
 static u8 serial_in(u16 reg)
 {
@@ -46,27 +48,33 @@ static bool serial_init(void)
     return true;
 }
 
+/* A line that takes nothing for seconds is given up, so that the boot goes on, until it takes
+ * again. */
 static void serial_write(struct console *c, char ch)
 {
-    for (u32 i = 0; c->serial && !(serial_in(UART_LSR) & UART_LSR_THRE); i++) {
-        if (i == SERIAL_PATIENCE) {
-            c->serial = false; /* it does not send: better silent than slow */
+    u32 patience = c->serial_stuck ? 1 : SERIAL_PATIENCE;
+
+    while (!(serial_in(UART_LSR) & UART_LSR_THRE)) {
+        if (!--patience) {
+            c->serial_stuck = true;
+            return;
         }
     }
-    if (c->serial) {
-        serial_out(UART_THR, (u8)ch);
-    }
+    c->serial_stuck = false;
+    serial_out(UART_THR, (u8)ch);
 }
 
 void console_drain(const struct console *c)
 {
-    for (u32 i = 0; c->serial && !(serial_in(UART_LSR) & UART_LSR_TEMT) && i < SERIAL_PATIENCE; i++) {
+    for (u32 i = 0; c->serial && !(serial_in(UART_LSR) & UART_LSR_TEMT) && i < SERIAL_PATIENCE;
+         i++) {
     }
 }
 
 void console_init(struct console *c, SIMPLE_TEXT_OUTPUT_INTERFACE *firmware)
 {
     c->serial = serial_init();
+    c->serial_stuck = false;
     c->screen = NULL;
     c->firmware = c->serial ? NULL : firmware;
 }

@@ -12,6 +12,7 @@
 
 struct console {
     bool serial;
+    bool serial_stuck;
     struct screen *screen;                  /* NULL: none */
     SIMPLE_TEXT_OUTPUT_INTERFACE *firmware; /* NULL: not used */
 };
