@@ -9,6 +9,8 @@
 #define RET  0xc3
 #define RETF 0xcb
 
+void regs_run(struct regs *r, const void *code); /* regs.asm */
+
 u64 code_base(void)
 {
     static u64 page;
@@ -58,4 +60,10 @@ struct fault code_try32(const void *code, size_t bytes, struct code_regs *regs)
                  "+S"(regs->rsi), "+D"(regs->rdi)
                : [far] "m"(far)
                : "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+}
+
+void code_run(const void *code, size_t bytes, struct regs *r)
+{
+    place(code, bytes, RET);
+    regs_run(r, (const void *)code_base());
 }

@@ -23,6 +23,15 @@ struct code_regs {
 struct fault code_try(const void *code, size_t bytes, struct code_regs *regs);
 struct fault code_try32(const void *code, size_t bytes, struct code_regs *regs);
 
+/* All general registers but RSP, and the arithmetic flags with DF. */
+struct regs {
+    u64 rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15, rflags;
+};
+
+/* Calls code (a copy, as above) with all registers loaded from *r, and stores them there again. A
+ * fault is not caught. */
+void code_run(const void *code, size_t bytes, struct regs *r);
+
 /* Where the code lies: a fault's RIP minus this is an offset in the code. */
 u64 code_base(void);
 

@@ -40,11 +40,11 @@ bool on_tcg(void)
     return signature_is("TCGTCGTCGTCG");
 }
 
-u64 hypercall(u64 number, u64 a, u64 b)
+u64 hypercall(u64 number, u64 argument)
 {
     u64 result;
 
-    __asm__ volatile("vmcall" : "=a"(result) : "a"(number), "D"(a), "S"(b) : "memory");
+    __asm__ volatile("vmcall" : "=a"(result) : "a"(number), "D"(argument) : "memory");
     return result;
 }
 
@@ -71,7 +71,7 @@ bool irq_available(void)
 void irq_raise(u8 vector)
 {
     if (on_socle()) {
-        hypercall(HYPERCALL_INJECT, vector, 0);
+        hypercall(HYPERCALL_INJECT, vector);
     } else {
         *lapic(LAPIC_ICR_LOW) = LAPIC_ICR_SELF | (vector == 2 ? LAPIC_ICR_NMI : vector);
     }

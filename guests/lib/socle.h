@@ -6,7 +6,10 @@
 
 #include "lib/types.h"
 
-#define HYPERCALL_INJECT 1 /* RDI = vector: an external interrupt becomes pending in the caller */
+/* Hypercalls: number in EAX, argument in EDI, result in RAX. */
+#define HYPERCALL_PING 0 /* result 1 */
+#define HYPERCALL_INJECT                                                                           \
+    1 /* argument 16..255: that external interrupt becomes pending; 2: an NMI. Result 0 */
 
 /* Is this CPU Socle's? By CPUID's hypervisor signature. */
 bool on_socle(void);
@@ -14,11 +17,12 @@ bool on_socle(void);
 /* Is it QEMU's own emulation of a CPU? It lacks some checks that tests must not ask for. */
 bool on_tcg(void);
 
-/* VMCALL with RAX = number, RDI and RSI; the result in RAX. */
-u64 hypercall(u64 number, u64 a, u64 b);
+/* VMCALL. */
+u64 hypercall(u64 number, u64 argument);
 
-/* Makes interrupt vectors pending: false when there is no way. Vectors 32..255. */
+/* Is there a way to make an interrupt pending? Prepares it. */
 bool irq_available(void);
+/* Makes a vector (32..255) pending, or an NMI (2). */
 void irq_raise(u8 vector);
 /* At the end of a handler. */
 void irq_eoi(void);

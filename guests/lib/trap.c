@@ -73,13 +73,25 @@ void trap_init(void)
         trap_reset_gate(v);
     }
     tss.rsp[0] = (u64)stack_user + sizeof(stack_user);
-    tss.io_map = sizeof(tss);
+    tss.io_map = offsetof(struct tss64, io_bits);
+    memset(tss.io_bits, 0xff, sizeof(tss.io_bits));
     trap_set_ist(VEC_DF, 1, (u64)stack_df + sizeof(stack_df));
     trap_set_ist(VEC_NMI, 2, (u64)stack_nmi + sizeof(stack_nmi));
     gdt[SEL_TSS / 8] = limit | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
     gdt[SEL_TSS / 8 + 1] = base >> 32;
     __asm__ volatile("lgdt %0; lidt %1" : : "m"(gdt_pointer), "m"(idt_pointer));
     __asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
+}
+
+void trap_io_allow(u16 port, u32 count, bool allow)
+{
+    for (u32 p = port; p < port + count; p++) {
+        if (allow) {
+            tss.io_bits[p / 8] &= (u8)~BIT(p % 8);
+        } else {
+            tss.io_bits[p / 8] |= (u8)BIT(p % 8);
+        }
+    }
 }
 
 void trap_print(const struct trap_frame *f)

@@ -105,6 +105,9 @@ void trap_reset_gate(int vector);
  * stack. */
 void trap_set_ist(int vector, int n, u64 rsp);
 
+/* Lets ring 3 use ports [port, port + count), or not; they must be below 1024. */
+void trap_io_allow(u16 port, u32 count, bool allow);
+
 /* One line of all registers to the console. */
 void trap_print(const struct trap_frame *f);
 
@@ -127,6 +130,7 @@ struct tss64 {
     u64 ist[7]; /* IST1 is [0] */
     u64 reserved2;
     u16 reserved3, io_map;
+    u8 io_bits[1024 / 8 + 1];
 } PACKED;
 
 extern struct idt_gate idt[256];
