@@ -55,8 +55,10 @@ static bool ready(void)
     return true;
 }
 
+#define EITHER(a, b) ((a) | (b) << 8)
+
 /* An interrupt made pending with IF = 0, then code that opens it; it must be taken at that offset
- * (-1: not at all, before the code's end). */
+ * (-1: not at all, before the code's end; EITHER: at one of two). */
 static void boundary(const char *name, const u8 *code, size_t bytes, struct code_regs regs,
                      int offset)
 {
