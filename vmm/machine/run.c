@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The run loop of a vCPU's thread. Port accesses are settled right here; all the rest is slow and
+ * goes through a copy of the vCPU's state.
+ */
+#include "lib/format.h"
+#include "lib/hw/x86.h"
+#include "vmm/machine/machine.h"
+#include "vmm/machine/walk.h"
+#include "vmm/sys.h"
+
+#define INTERRUPTIBILITY_STI_MOVSS FIELD(1, 0)
+#define PENDING_DEBUG_BS           BIT(14)
+#define HYPERCALL_UNKNOWN          ((u64)-1000) /* what Linux expects of an unknown one */
+
+static void get_state(struct vcpu *v, u64 groups)
+{
+    s64 e = sys_vcpu_get(v->handle, &v->state, groups);
+
+    if (e) {
+        machine_end(v->machine, GUEST_VMM_FAULT, "vcpu_get: error %ld", e);
+    }
+}
+
+static void set_state(struct vcpu *v, u64 groups)
+{
+    s64 e = sys_vcpu_set(v->handle, &v->state, groups);
+
+    if (e) {
+        machine_end(v->machine, GUEST_VMM_FAULT, "vcpu_set: error %ld", e);
+    }
+}
+
+static void inject(struct vcpu *v, const struct fault *f)
+{
+    u64 flags = VCPU_INJECT_ERROR_CODE | (f->vector == VECTOR_PF ? VCPU_INJECT_CR2 : 0);
+    s64 e = sys_vcpu_inject(v->handle, f->vector, flags, f->error, f->address);
+
+    if (e < 0) {
+        machine_end(v->machine, GUEST_VMM_FAULT, "vcpu_inject: error %ld", e);
+    }
+}
+
+/* The guest cannot go on: registers on its console, and the end. */
+static NORETURN PRINTF(2, 3) void crash(struct vcpu *v, const char *format, ...)
+{
+    char reason[START_TEXT_BYTES];
+    va_list args;
+
+    va_start(args, format);
+    format_vbuffer(reason, sizeof(reason), format, args);
+    va_end(args);
+    get_state(v, VCPU_STATE_ALL);
+    console_line(v->machine, "%s at rip=%04x:%lx on vcpu %u", reason,
+                 (u32)v->state.seg[SEG_CS].selector, v->state.rip, v->index);
+    dump_state(v->machine, &v->state);
+    machine_end(v->machine, GUEST_CRASH, "%s", reason);
+}
+
+/* An emulated instruction is done: past it, as the CPU would. */
+static void step_over(struct vcpu *v, u8 length)
+{
+    struct vcpu_state *s = &v->state;
+
+    s->rip += length;
+    if (!walk_in_long_mode(s)) {
+        s->rip &= 0xffffffff;
+    }
+    s->rflags &= ~RFLAGS_RF;
+    s->interruptibility &= ~(u32)INTERRUPTIBILITY_STI_MOVSS;
+    if ((s->rflags & RFLAGS_TF) && !(s->msr_debugctl & DEBUGCTL_BTF)) {
+        s->pending_debug |= PENDING_DEBUG_BS;
+    }
+    set_state(v, VCPU_STATE_GPR | VCPU_STATE_EVENT);
+}
+
+static u64 string_io(struct vcpu *v, const struct vcpu_exit *x)
+{
+    struct fault fault;
+
+    get_state(v, VCPU_STATE_GPR | VCPU_STATE_SYS);
+    enum emulate_result result = emulate_string_io(&v->machine->board, &v->state, x, &fault);
+    set_state(v, VCPU_STATE_GPR);
+    if (result == EMULATE_FAULT) {
+        inject(v, &fault);
+    }
+    return result == EMULATE_DONE ? VCPU_RUN_ADVANCE : VCPU_RUN_RETRY;
+}
+
+static u64 mmio(struct vcpu *v, const struct vcpu_exit *x)
+{
+    struct machine *m = v->machine;
+    u8 bytes[DECODE_MAX_BYTES] = {0};
+    struct fault fault;
+    struct insn insn;
+    u32 count;
+
+    if (x->b & VX_ACCESS_EXEC) {
+        crash(v, "execution of unmapped guest-physical address %lx", x->a);
+    }
+    get_state(v, VCPU_STATE_ALL);
+    if (x->b & VX_ACCESS_WALK) {
+        if (!(x->b & VX_ACCESS_LINEAR_VALID)) {
+            crash(v, "page tables at unmapped guest-physical address %lx", x->a);
+        }
+        emulate_walk_fault(&v->state, GVA(x->c), &fault);
+        inject(v, &fault);
+        return VCPU_RUN_RETRY;
+    }
+    switch (emulate_mmio(&m->board, &v->state, &insn, bytes, &count, &fault)) {
+    case EMULATE_DONE:
+    case EMULATE_AGAIN:
+        step_over(v, insn.length);
+        break;
+    case EMULATE_FAULT:
+        inject(v, &fault);
+        break;
+    case EMULATE_UNKNOWN:
+        console_line(m, "code %02x %02x %02x %02x %02x %02x %02x %02x", bytes[0], bytes[1],
+                     bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]);
+        crash(v, "access to unmapped guest-physical address %lx by an unknown instruction", x->a);
+    }
+    return VCPU_RUN_RETRY;
+}
+
+/* Every exit but plain port accesses. Returns VCPU_RUN_* for the next entry. */
+static u64 settle(struct vcpu *v, s64 kind, const struct vcpu_exit *x)
+{
+    switch (kind) {
+    case VX_IO:
+        return string_io(v, x);
+    case VX_MMIO:
+        return mmio(v, x);
+    case VX_KICKED:
+        return VCPU_RUN_RETRY;
+    case VX_HYPERCALL:
+        get_state(v, VCPU_STATE_GPR);
+        v->state.gpr[GPR_RAX] = HYPERCALL_UNKNOWN;
+        set_state(v, VCPU_STATE_GPR);
+        return VCPU_RUN_ADVANCE;
+    case VX_HALTED:
+        crash(v, "halted with interrupts off");
+    case VX_TRIPLE_FAULT:
+        crash(v, "triple fault");
+    case VX_ENTRY_FAILURE:
+        crash(v, "the CPU refuses the guest's state (reason %lx, qualification %lx)", x->a, x->b);
+    case VX_NO_MEMORY:
+        crash(v, "no memory is left for guest-physical address %lx", x->a);
+    case VX_UNKNOWN:
+        crash(v, "unknown VM exit (reason %lx, qualification %lx)", x->a, x->b);
+    default:
+        machine_end(v->machine, GUEST_VMM_FAULT, "vcpu_run: result %ld", kind);
+    }
+}
+
+void vcpu_loop(struct vcpu *v)
+{
+    const struct bus *bus = &v->machine->board.bus;
+    u64 flags = VCPU_RUN_RETRY;
+    u64 value = 0;
+    struct vcpu_exit x;
+
+    for (;;) {
+        s64 kind = sys_vcpu_run(v->handle, flags, value, &x);
+
+        if (UNLIKELY(kind != VX_IO || (x.a & VX_IO_STRING))) {
+            flags = settle(v, kind, &x);
+        } else if (x.a & VX_IO_IN) {
+            value = bus_in(bus, (u16)x.a, (u8)(x.a >> 16));
+            flags = VCPU_RUN_ADVANCE | VCPU_RUN_VALUE;
+        } else {
+            bus_out(bus, (u16)x.a, (u8)(x.a >> 16), (u32)x.b);
+            flags = VCPU_RUN_ADVANCE;
+        }
+    }
+}

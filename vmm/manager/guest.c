@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a guest. */
+#include "vmm/manager/guest.h"
+
+#include "lib/format.h"
+#include "lib/string.h"
+#include "vmm/manager/manager.h"
+#include "vmm/sys.h"
+
+#define PARTIAL_LINE_MS 100 /* after that an incomplete line is shown */
+#define RESTART_STEP_MS 10  /* a guest that keeps ending comes back more and more slowly */
+#define RESTART_MAX_MS  1000
+
+/* Budget of kernel memory: objects, stacks and the upper tables, beside what the guest's size
+ * needs. */
+#define GUEST_KERNEL_BYTES     (256 * 1024)
+#define GUEST_KERNEL_CPU_BYTES (64 * 1024)
+
+static u64 ticks_of_ms(const struct manager *m, u64 ms)
+{
+    return m->summary.tsc_hz / 1000 * ms;
+}
+
+/* --- the list --- */
+
+const char *guests_create(struct manager *m)
+{
+    u64 count = 0;
+
+    for (u32 i = 0; i < m->config.guest_count; i++) {
+        count += m->config.guests[i].count;
+    }
+    if (count > CONFIG_MAX_INSTANCES) {
+        return "the configuration has too many guests";
+    }
+    m->guest_count = m->guests_left = (u32)count;
+    if (!count) {
+        return NULL;
+    }
+    u64 bytes = ALIGN_UP(count * sizeof(struct guest), PAGE_SIZE);
+    s64 memory = sys_memory_create(bytes);
+    if (memory < 0) {
+        return "there is no memory for the list of guests";
+    }
+    struct map_args map = {0, (handle_t)memory, 0, MANAGER_GUESTS, bytes, MAP_READ | MAP_WRITE};
+    if (sys_memory_map(&map)) {
+        return "the list of guests cannot be mapped";
+    }
+    m->guests = (struct guest *)MANAGER_GUESTS;
+    for (u32 i = 0, at = 0; i < m->config.guest_count; i++) {
+        const struct config_guest *c = &m->config.guests[i];
+        for (u32 copy = 1; copy <= c->count; copy++, at++) {
+            struct guest *g = &m->guests[at];
+            g->config = c;
+            g->index = at;
+            if (c->count > 1) {
+                format_buffer(g->name, sizeof(g->name), "%s-%u", c->name, copy);
+            } else {
+                format_buffer(g->name, sizeof(g->name), "%s", c->name);
+            }
+        }
+    }
+    return NULL;
+}
+
+bool guests_fit(struct manager *m)
+{
+    u64 need = 0;
+
+    for (u32 i = 0; i < m->guest_count; i++) {
+        const struct config_guest *c = m->guests[i].config;
+        need += c->memory_bytes;
+        if (need > m->summary.guest_free) {
+            output_line(
+                &m->out,
+                "error: guest %s does not fit: the guests up to it need %lu MiB, and %lu MiB "
+                "are free; give them less memory",
+                m->guests[i].name, need >> 20, m->summary.guest_free >> 20);
+            return false;
+        }
+    }
+    return true;
+}
+
+struct guest *guest_find(struct manager *m, const char *name)
+{
+    for (u32 i = 0; i < m->guest_count; i++) {
+        if (!strcmp(m->guests[i].name, name)) {
+            return &m->guests[i];
+        }
+    }
+    return NULL;
+}
+
+const char *guest_end_name(enum guest_end end)
+{
+    static const char *const names[GUEST_END_COUNT] = {
+        [GUEST_RUNNING] = "running", [GUEST_SUCCESS] = "success",
+        [GUEST_FAILURE] = "failure", [GUEST_CRASH] = "crash",
+        [GUEST_REFUSED] = "refused", [GUEST_TIME_LIMIT] = "time-limit",
+        [GUEST_KILLED] = "killed",   [GUEST_VMM_FAULT] = "vmm-fault",
+    };
+
+    return end < GUEST_END_COUNT ? names[end] : "?";
+}
+
+u64 guest_run_tsc(const struct guest *g, u64 now)
+{
+    return g->run_tsc + (g->state == GUEST_ACTIVE ? now - g->start_tsc : 0);
+}
+
+u64 guest_exits(const struct guest *g)
+{
+    struct vm_stats stats;
+    bool there = g->vm && !sys_vm_stats(g->vm, &stats);
+
+    return g->exits + (there ? stats.exits_total : 0);
+}
+
+/* --- start --- */
+
+static void copy_str(char *to, size_t size, struct config_str s)
+{
+    size_t n = MIN(s.len, size - 1);
+
+    memcpy(to, s.text, n);
+    to[n] = 0;
+}
+
+/* What cannot be in struct vmm_start is refused, not cut off. */
+static const char *map_file(struct manager *m, struct guest *g, struct start_file *f,
+                            struct config_str name, struct config_str args, u64 *vaddr)
+{
+    if (name.len >= sizeof(f->name) || args.len >= sizeof(f->args)) {
+        return "a file's name or command line is too long";
+    }
+    copy_str(f->name, sizeof(f->name), name);
+    copy_str(f->args, sizeof(f->args), args);
+    const struct system_module *module = manager_module(m, MODULE_FILE, f->name);
+    if (!module) {
+        return "a file that it names was not loaded";
+    }
+    f->vaddr = *vaddr;
+    f->bytes = module->bytes;
+    return child_map_file(&g->child, module->handle, module->bytes, vaddr)
+               ? "a file could not be mapped"
+               : NULL;
+}
+
+static const char *fill_params(struct manager *m, struct guest *g, handle_t vm_in_child)
+{
+    const struct config_guest *c = g->config;
+    struct vmm_start *s = g->child.params;
+    u64 vaddr = START_FILES;
+
+    if (c->options.len >= sizeof(s->options)) {
+        return "its options are too long";
+    }
+    *s = (struct vmm_start){
+        .magic = START_MAGIC,
+        .bytes = sizeof(*s),
+        .tsc_hz = m->summary.tsc_hz,
+        .vm = vm_in_child,
+        .manager = g->child.manager_in_child,
+        .event = g->child.event_in_child,
+        .cpus = c->cpus,
+        .manager_bits = CHILD_OUT_BIT(g->index),
+        .memory_bytes = c->memory_bytes,
+        .load_address = c->load_address,
+        .entry = c->entry,
+        .image = c->image,
+        .mode = c->mode,
+        .populate = c->populate,
+        .module_count = c->module_count,
+        .phys_bits = m->phys_bits,
+    };
+    format_buffer(s->name, sizeof(s->name), "%s", g->name);
+    copy_str(s->options, sizeof(s->options), c->options);
+    const char *wrong = map_file(m, g, &s->file, c->file, (struct config_str){0}, &vaddr);
+    for (u32 i = 0; i < c->module_count && !wrong; i++) {
+        wrong = map_file(m, g, &s->modules[i], c->modules[i], c->module_args[i], &vaddr);
+    }
+    return wrong;
+}
+
+static const char *create_vm(struct guest *g, handle_t *vm_in_child)
+{
+    struct vm_args args = {.cpus = g->config->cpus, .payer = g->child.process};
+
+    format_buffer(args.name, sizeof(args.name), "%s", g->name);
+    s64 h = sys_vm_create(&args);
+    if (h < 0) {
+        return h == E_UNSUPPORTED ? "this machine has no virtualization"
+                                  : "there is no kernel memory for its virtual machine";
+    }
+    g->vm = (handle_t)h;
+    h = sys_handle_grant(g->child.process, g->vm, RIGHT_CONTROL | RIGHT_READ);
+    *vm_in_child = (handle_t)h;
+    return h < 0 ? "its virtual machine could not be passed on" : NULL;
+}
+
+static void ended(struct manager *m, struct guest *g, enum guest_end end);
+
+void guest_start(struct manager *m, struct guest *g)
+{
+    const struct config_guest *c = g->config;
+    struct child_args args = {
+        .name = g->name,
+        .index = g->index,
+        .program = &m->vmm,
+        .manager = m->event,
+        .params_bytes = sizeof(struct vmm_start),
+        .memory_bytes = c->memory_bytes,
+        .kernel_bytes =
+            GUEST_KERNEL_BYTES + c->cpus * GUEST_KERNEL_CPU_BYTES +
+            c->memory_bytes / 256, /* 4 KiB entries of the guest's and the VMM's tables */
+    };
+    handle_t vm_in_child = 0;
+    const char *wrong = NULL;
+
+    g->ordered = GUEST_RUNNING;
+    g->reason[0] = 0;
+    g->start_tsc = sys_tsc();
+    if (child_create(&g->child, &args)) {
+        wrong = "there is no memory for its process";
+    }
+    if (!wrong) {
+        wrong = create_vm(g, &vm_in_child);
+    }
+    if (!wrong) {
+        wrong = fill_params(m, g, vm_in_child);
+    }
+    if (!wrong && child_start(&g->child, c->weight, c->pin)) {
+        wrong = "its first thread could not be started";
+    }
+    g->state = GUEST_ACTIVE;
+    if (wrong) {
+        format_buffer(g->reason, sizeof(g->reason), "%s", wrong);
+        ended(m, g, GUEST_REFUSED);
+    }
+}
+
+/* --- end --- */
+
+void guest_stop(struct guest *g, enum guest_end why)
+{
+    if (g->state == GUEST_ACTIVE && g->ordered == GUEST_RUNNING) {
+        g->ordered = why;
+        sys_process_kill(g->child.process);
+    } else if (g->state == GUEST_PAUSE) {
+        g->ordered = why; /* does not come back: guests_poll sees it */
+    }
+}
+
+static bool met(const struct guest *g)
+{
+    switch (g->config->expect) {
+    case EXPECT_SUCCESS:
+        return g->end == GUEST_SUCCESS;
+    case EXPECT_CRASH:
+        return g->end == GUEST_CRASH;
+    case EXPECT_TIME_LIMIT:
+        return g->end == GUEST_TIME_LIMIT;
+    }
+    return false;
+}
+
+static bool wants_restart(const struct manager *m, const struct guest *g)
+{
+    const struct config_guest *c = g->config;
+    bool failed = g->end == GUEST_FAILURE || g->end == GUEST_CRASH || g->end == GUEST_VMM_FAULT ||
+                  (g->end == GUEST_TIME_LIMIT && c->expect != EXPECT_TIME_LIMIT);
+    bool again = c->restart == RESTART_ALWAYS || (c->restart == RESTART_ON_FAILURE && failed);
+
+    if (m->quitting || g->end == GUEST_KILLED || g->end == GUEST_REFUSED) {
+        return false; /* a refused image would be refused again */
+    }
+    return again && (!c->restart_limit || g->restarts < c->restart_limit);
+}
+
+static const char *reason_of(const struct guest *g)
+{
+    return g->reason[0] ? g->reason : guest_end_name(g->end);
+}
+
+static void finish(struct manager *m, struct guest *g)
+{
+    static const char *const expected[] = {
+        [EXPECT_SUCCESS] = "success",
+        [EXPECT_CRASH] = "crash",
+        [EXPECT_TIME_LIMIT] = "time-limit",
+    };
+    bool as_expected = met(g);
+    bool by_quit = m->quitting && g->end == GUEST_KILLED;
+
+    g->state = GUEST_DONE;
+    m->guests_left--;
+    m->guests_unmet += !as_expected && !by_quit;
+    output_line(&m->out, "guest %s: %s%s%s%s, %s%s, %lu ms, %lu exits", g->name,
+                guest_end_name(g->end), g->reason[0] ? " (" : "", g->reason,
+                g->reason[0] ? ")" : "",
+                as_expected ? "as expected"
+                : by_quit   ? "at quit"
+                            : "expected ",
+                as_expected || by_quit ? "" : expected[g->config->expect],
+                manager_ms(m, g->run_tsc), g->exits);
+}
+
+/* The process is gone and its text printed: account for the run, then restart or finish. */
+static void ended(struct manager *m, struct guest *g, enum guest_end end)
+{
+    u64 now = sys_tsc();
+
+    g->end = end;
+    g->run_tsc = guest_run_tsc(g, now);
+    g->exits = guest_exits(g);
+    if (g->vm) {
+        sys_handle_close(g->vm);
+        g->vm = 0;
+    }
+    child_destroy(&g->child);
+    if (!wants_restart(m, g)) {
+        finish(m, g);
+        return;
+    }
+    u64 pause = ticks_of_ms(m, MIN(g->restarts * RESTART_STEP_MS, RESTART_MAX_MS));
+    g->restarts++;
+    if (g->config->restart_limit) {
+        output_line(&m->out, "guest %s ended: %s, restarting (%u of %u)", g->name, reason_of(g),
+                    g->restarts, g->config->restart_limit);
+    } else {
+        output_line(&m->out, "guest %s ended: %s, restarting (%u)", g->name, reason_of(g),
+                    g->restarts);
+    }
+    g->state = GUEST_PAUSE;
+    g->ordered = GUEST_RUNNING;
+    g->restart_tsc = now + pause;
+}
+
+/* How it ended, from what the kernel says and, if the process exited by itself, from its status. */
+static void note_end(struct guest *g, const struct process_info *info)
+{
+    g->end = GUEST_VMM_FAULT;
+    g->state = GUEST_DRAINING;
+    if (info->end == PROCESS_FAULT) {
+        format_buffer(g->reason, sizeof(g->reason), "its VMM got exception %ld at %lx",
+                      info->status, info->address);
+    } else if (info->end == PROCESS_KILLED) {
+        g->end = g->ordered != GUEST_RUNNING ? g->ordered : GUEST_KILLED;
+    } else if (info->status == GUEST_SUCCESS || info->status == GUEST_FAILURE ||
+               info->status == GUEST_CRASH || info->status == GUEST_REFUSED ||
+               info->status == GUEST_VMM_FAULT) {
+        g->end = (enum guest_end)info->status;
+        child_reason(&g->child, g->reason, sizeof(g->reason));
+    } else {
+        format_buffer(g->reason, sizeof(g->reason), "its VMM exited with %ld", info->status);
+    }
+    if (g->end == GUEST_TIME_LIMIT) {
+        g->reason[0] = 0;
+    }
+}
+
+/* --- rounds --- */
+
+static bool poll_active(struct manager *m, struct guest *g, u64 bits, u64 now)
+{
+    u64 limit = g->config->time_limit_ms;
+    struct process_info info;
+    bool more = child_print(&g->child, &m->out, now);
+
+    child_print_partial(&g->child, &m->out, now, ticks_of_ms(m, PARTIAL_LINE_MS));
+    if (limit && g->ordered == GUEST_RUNNING && now - g->start_tsc >= ticks_of_ms(m, limit)) {
+        guest_stop(g, GUEST_TIME_LIMIT);
+    }
+    if ((bits & CHILD_END_BIT(g->index)) && child_ended(&g->child, &info)) {
+        g->run_tsc = guest_run_tsc(g, now);
+        note_end(g, &info);
+        more = true;
+    }
+    return more;
+}
+
+bool guests_poll(struct manager *m, u64 bits, u64 now)
+{
+    bool more = false;
+
+    for (u32 n = 0; n < m->guest_count; n++) {
+        struct guest *g = &m->guests[(m->round + n) % m->guest_count];
+
+        switch (g->state) {
+        case GUEST_ACTIVE:
+            more |= poll_active(m, g, bits, now);
+            break;
+        case GUEST_DRAINING:
+            if (child_drain(&g->child, &m->out, now)) {
+                ended(m, g, g->end);
+            }
+            break;
+        case GUEST_PAUSE:
+            if (g->ordered != GUEST_RUNNING) {
+                g->end = g->ordered;
+                finish(m, g);
+            } else if (now >= g->restart_tsc) {
+                guest_start(m, g);
+            }
+            break;
+        default:
+            break;
+        }
+    }
+    m->round++;
+    return more;
+}
+
+u64 guests_deadline(const struct manager *m, u64 now)
+{
+    u64 soonest = ~0ull;
+
+    for (u32 i = 0; i < m->guest_count; i++) {
+        const struct guest *g = &m->guests[i];
+
+        if (g->state == GUEST_PAUSE) {
+            soonest = MIN(soonest, g->restart_tsc);
+        } else if (g->state == GUEST_ACTIVE && g->config->time_limit_ms &&
+                   g->ordered == GUEST_RUNNING) {
+            soonest = MIN(soonest, g->start_tsc + ticks_of_ms(m, g->config->time_limit_ms));
+        }
+    }
+    return MAX(soonest, now);
+}
