@@ -335,9 +335,15 @@ struct system_cpu {
     u32 apic_id, online;
 };
 
+enum module_kind { /* the numbers of enum boot_module_kind */
+    MODULE_CONFIG,  /* socle.conf */
+    MODULE_PROGRAM, /* a ring-3 program */
+    MODULE_FILE,    /* a file that the configuration names */
+};
+
 struct system_module {
-    u64 bytes;
-    u32 kind, pad;         /* enum boot_module_kind */
+    u64 bytes;             /* true length of the file */
+    u32 kind, pad;         /* enum module_kind */
     handle_t handle, pad2; /* a fresh h:memory READ|EXEC... of the module */
     char name[96];
 };
