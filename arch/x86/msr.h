@@ -5,8 +5,8 @@
 
 #include "lib/hw/x86.h"
 
-/* Page attribute table: entry 5, which no one used before us, becomes write-combining; the others stay
- * as after reset. lib/pagetable.c's x86 format relies on it. */
+/* Page attribute table: entry 5, which no one used before us, becomes write-combining; the others
+ * stay as after reset. lib/pagetable.c's x86 format relies on it. */
 #define PAT_VALUE 0x0007010600070406ull
 
 #endif

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Offsets and numbers that assembly needs, from the C that defines them. Compiled to assembly text only;
- * kernel/build.mk turns the marked lines into $(BUILD)/offsets.inc. */
+/* Offsets and numbers that assembly needs, from the C that defines them. Compiled to assembly text
+ * only; kernel/build.mk turns the marked lines into $(BUILD)/offsets.inc. */
 #include "arch/arch.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/trap.h"
 #include "kernel/abi.h"
 #include "kernel/vcpu.h"
 
-#define VALUE(name, value)          __asm__ volatile("\n->" #name " %0" : : "i"(value))
-#define OFFSET(name, type, member)  VALUE(name, offsetof(type, member))
+#define VALUE(name, value)         __asm__ volatile("\n->" #name " %0" : : "i"(value))
+#define OFFSET(name, type, member) VALUE(name, offsetof(type, member))
 
 void offsets(void);
 
@@ -67,10 +67,9 @@ void offsets(void)
     OFFSET(TRAP_VECTOR, struct trap_frame, vector);
     OFFSET(TRAP_CS, struct trap_frame, cs);
     OFFSET(ARCH_TSS_RSP0, struct arch_cpu, tss.rsp[0]);
-    VALUE(KERNEL_CODE, SEL_KERNEL_CODE);
-    VALUE(KERNEL_DATA, SEL_KERNEL_DATA);
-    VALUE(USER_CODE, SEL_USER_CODE);
-    VALUE(USER_DATA, SEL_USER_DATA);
+    VALUE(STACK_BYTES, KERNEL_STACK_BYTES);
+    VALUE(IST_STACKS, IST_COUNT);
+    VALUE(IST_BYTES, IST_STACK_BYTES);
 
     /* kernel/abi.h */
     VALUE(SYS_PROCESS_EXIT, SYS_PROCESS_EXIT);

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* The early console: COM1 and the screen, polled. Its user (kernel/log.c) locks. */
+#include "arch/arch.h"
+#include "arch/x86/boot.h"
+#include "arch/x86/insn.h"
+#include "lib/hw/uart16550.h"
+#include "lib/screen.h"
+
+#define BAUD_DIVISOR 1 /* 115200 */
+#define WAIT_READS                                                                                 \
+    200000u /* of the line status, a microsecond each on real hardware: more than a FIFO takes */
+#define LSR_NO_UART 0xff
+
+static ARCH_READ_ONLY_AFTER_BOOT struct boot_framebuffer fb;
+static struct screen screen;
+static bool screen_on, uart_on;
+static u32 uart_room; /* characters that the transmitter takes without looking */
+static u32 fifo_bytes = 1;
+
+static u8 uart_in(u32 reg)
+{
+    return in8((u16)(UART_COM1_PORT + reg));
+}
+
+static void uart_out(u32 reg, u8 value)
+{
+    out8((u16)(UART_COM1_PORT + reg), value);
+}
+
+static bool uart_wait(u8 status)
+{
+    for (u32 i = 0; i < WAIT_READS; i++) {
+        if (uart_in(UART_LSR) & status) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A UART keeps what is written to its scratch register, and has a line status that is not all ones.
+ */
+static bool uart_present(void)
+{
+    if (uart_in(UART_LSR) == LSR_NO_UART) {
+        return false;
+    }
+    uart_out(UART_SCR, 0x5a);
+    bool kept = uart_in(UART_SCR) == 0x5a;
+    uart_out(UART_SCR, 0xa5);
+    return kept && uart_in(UART_SCR) == 0xa5;
+}
+
+static void uart_init(void)
+{
+    if (!uart_present() || !uart_wait(UART_LSR_TEMT)) { /* what the loader wrote goes out first */
+        return;
+    }
+    uart_out(UART_IER, 0);
+    uart_out(UART_LCR, UART_LCR_DLAB | UART_LCR_WORD_8);
+    uart_out(UART_DLL, BAUD_DIVISOR);
+    uart_out(UART_DLM, 0);
+    uart_out(UART_LCR, UART_LCR_WORD_8);
+    uart_out(UART_FCR, UART_FCR_ENABLE);
+    fifo_bytes = (uart_in(UART_IIR) & UART_IIR_FIFO) == UART_IIR_FIFO ? UART_FIFO_SIZE : 1;
+    uart_out(UART_MCR, UART_MCR_DTR | UART_MCR_RTS);
+    uart_on = true;
+}
+
+void console_init(const struct bootinfo *bi)
+{
+    if (bi->console & BOOT_CONSOLE_SERIAL) {
+        uart_init();
+    }
+    fb = bi->fb;
+    if (bi->console & BOOT_CONSOLE_SCREEN && fb.format != BOOT_FB_NONE) {
+        screen_on = screen_init(&screen, (void *)(BOOT_PHYSMAP + fb.base), fb.bytes, fb.width,
+                                fb.height, fb.pitch_bytes, fb.format == BOOT_FB_RGBX);
+    }
+}
+
+void console_map(void)
+{
+    if (screen_on) {
+        screen_move(&screen, arch_map_device(HPA(fb.base), fb.bytes, true));
+    }
+}
+
+/* One character if the transmitter takes it now. */
+static bool uart_put(char c)
+{
+    if (!uart_room) {
+        if (!(uart_in(UART_LSR) & UART_LSR_THRE)) {
+            return false;
+        }
+        uart_room = fifo_bytes; /* THRE: the FIFO is empty */
+    }
+    uart_room--;
+    uart_out(UART_THR, (u8)c);
+    return true;
+}
+
+/* A line that ends in LF alone would make stairs on a terminal. */
+static bool cr_sent;
+
+size_t arch_console_try_write(const char *s, size_t n)
+{
+    size_t taken = 0;
+
+    while (taken < n && uart_on) {
+        if (s[taken] == '\n' && !cr_sent) {
+            cr_sent = uart_put('\r');
+            if (!cr_sent) {
+                break;
+            }
+        }
+        if (!uart_put(s[taken])) {
+            break;
+        }
+        cr_sent = s[taken] == '\r';
+        taken++;
+    }
+    if (!uart_on) {
+        taken = n;
+    }
+    if (screen_on) {
+        screen_write(&screen, s, taken);
+    }
+    return taken;
+}
+
+void arch_console_write(const char *s, size_t n)
+{
+    while (n) {
+        size_t taken = arch_console_try_write(s, n);
+        s += taken;
+        n -= taken;
+        if (n && !uart_wait(UART_LSR_THRE)) {
+            uart_on = false; /* stuck: not waited for again */
+        }
+    }
+}
+
+size_t arch_console_read(char *s, size_t n)
+{
+    size_t got = 0;
+
+    while (got < n && uart_on) {
+        u8 status = uart_in(UART_LSR);
+        if (status == LSR_NO_UART || !(status & UART_LSR_DR)) {
+            break;
+        }
+        s[got++] = (char)uart_in(UART_RBR);
+    }
+    return got;
+}
