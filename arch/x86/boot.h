@@ -11,6 +11,8 @@ NORETURN void start_boot_cpu(const struct bootinfo *bi);
 /* Console: devices as bootinfo says; then, with our own page tables, the screen's final mapping. */
 void console_init(const struct bootinfo *bi);
 void console_map(void);
+/* Waits until the last character is on the line. */
+void console_drain(void);
 
 /* What arch_power() needs to know. */
 void power_init(const struct bootinfo *bi);

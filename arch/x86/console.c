@@ -7,8 +7,9 @@
 #include "lib/screen.h"
 
 #define BAUD_DIVISOR 1 /* 115200 */
-#define WAIT_READS                                                                                 \
-    200000u /* of the line status, a microsecond each on real hardware: more than a FIFO takes */
+/* Reads of the line status, a microsecond each on real hardware. An emulated UART whose other end
+ * does not read can be busy for a good part of a second. */
+#define WAIT_READS  5000000u
 #define LSR_NO_UART 0xff
 
 static ARCH_READ_ONLY_AFTER_BOOT struct boot_framebuffer fb;
@@ -27,13 +28,18 @@ static void uart_out(u32 reg, u8 value)
     out8((u16)(UART_COM1_PORT + reg), value);
 }
 
+/* After a time-out, one look is all until the UART moves again. */
 static bool uart_wait(u8 status)
 {
-    for (u32 i = 0; i < WAIT_READS; i++) {
+    static bool stuck;
+
+    for (u32 i = 0; i < (stuck ? 1 : WAIT_READS); i++) {
         if (uart_in(UART_LSR) & status) {
+            stuck = false;
             return true;
         }
     }
+    stuck = true;
     return false;
 }
 
@@ -135,8 +141,20 @@ void arch_console_write(const char *s, size_t n)
         s += taken;
         n -= taken;
         if (n && !uart_wait(UART_LSR_THRE)) {
-            uart_on = false; /* stuck: not waited for again */
+            /* lost on the serial line; the screen has it */
+            if (screen_on) {
+                screen_write(&screen, s, 1);
+            }
+            s++;
+            n--;
         }
+    }
+}
+
+void console_drain(void)
+{
+    if (uart_on) {
+        uart_wait(UART_LSR_TEMT);
     }
 }
 

@@ -86,6 +86,7 @@ static void reboot(void)
 void arch_power(u32 action)
 {
     cpu_cli();
+    console_drain();
     if (action == POWER_OFF) {
         power_off();
     } else if (action == POWER_REBOOT) {
