@@ -394,12 +394,12 @@ void cpuid_fix(struct vcpu *v, u32 fix, u32 subleaf)
     }
 }
 
-struct cpuid_table *cpuid_create(u32 cpus)
+struct cpuid_table *cpuid_create(u32 vcpus)
 {
     struct cpuid_table *t = kmem_alloc(sizeof(*t));
 
     if (t) {
-        cpuid_build(t, &(struct cpuid_inputs){arch_cpuid, cpus, virt->features(), arch_tsc_hz});
+        cpuid_build(t, &(struct cpuid_inputs){arch_cpuid, vcpus, virt->features(), arch_tsc_hz});
     }
     return t;
 }

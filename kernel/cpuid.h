@@ -63,7 +63,7 @@ struct cpuid_inputs {
 void cpuid_build(struct cpuid_table *t, const struct cpuid_inputs *in);
 
 /* A table for a guest of that many CPUs on this machine; NULL: no memory. */
-struct cpuid_table *cpuid_create(u32 cpus);
+struct cpuid_table *cpuid_create(u32 vcpus);
 void cpuid_destroy(struct cpuid_table *t);
 
 /* State components of XCR0 that guests get, from the host's CPUID; 0: no XSAVE. And the bytes that
