@@ -11,6 +11,7 @@ extern struct bootinfo boot_info;
 
 /* Mask of CPUs that run threads. */
 u64 boot_online_cpus(void);
+u32 boot_online_count(void);
 
 /* "VT-x", or a sentence why guests cannot run. */
 const char *boot_virt_name(void);

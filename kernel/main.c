@@ -40,6 +40,16 @@ u64 boot_online_cpus(void)
     return mask;
 }
 
+u32 boot_online_count(void)
+{
+    u32 n = 0;
+
+    for (u64 mask = boot_online_cpus(); mask; mask &= mask - 1) {
+        n++;
+    }
+    return n;
+}
+
 const char *boot_virt_name(void)
 {
     return virt ? virt->name : virt_reason;
@@ -88,12 +98,12 @@ static void start_cpus(void)
     c->online = 1;
     arch_start_cpus(&boot_info);
     u64 until = arch_tsc() + arch_tsc_hz / CPU_WAIT_PER_S;
-    while ((u32)__builtin_popcountll(boot_online_cpus()) < cpu_count && arch_tsc() < until) {
+    while (boot_online_count() < cpu_count && arch_tsc() < until) {
         arch_spin_poll();
         arch_pause();
     }
-    klog("cpus: %u of %u running, TSC %llu kHz", (u32)__builtin_popcountll(boot_online_cpus()),
-         boot_info.cpu_count, (unsigned long long)arch_tsc_hz / 1000);
+    klog("cpus: %u of %u running, TSC %llu kHz", boot_online_count(), boot_info.cpu_count,
+         (unsigned long long)arch_tsc_hz / 1000);
 }
 
 void boot_stop_this_cpu(void)

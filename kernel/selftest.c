@@ -99,13 +99,13 @@ static s32 test_kernel_memory_is_protected(struct system_test *out)
     hpa_t guest = frame_alloc(0, 1);
     u8 *stack_top = (u8 *)cpu_this()->kernel_rsp;
     struct probe probes[] = {
-        {"write to code",               (void *)kernel_text_start,          PT_WRITE},
-        {"write to constants",          (void *)kernel_rodata_start,        PT_WRITE},
-        {"execution of data",           data,                               PT_EXEC },
-        {"read below the stack",        stack_top - KERNEL_STACK_BYTES - 8, PT_READ },
-        {"read of address 0",           NULL,                               PT_READ },
-        {"read of a guest's frame",     arch_pool_ptr(guest),               PT_READ },
-        {"read of ring 3's memory",     (void *)USER_BASE,                  PT_READ },
+        {"write to code",             (void *)kernel_text_start,          PT_WRITE},
+        {"write to constants",        (void *)kernel_rodata_start,        PT_WRITE},
+        {"execution of data",         data,                               PT_EXEC },
+        {"read below the stack",      stack_top - KERNEL_STACK_BYTES - 8, PT_READ },
+        {"read of address 0",         NULL,                               PT_READ },
+        {"read of a guest's frame",   arch_pool_ptr(guest),               PT_READ },
+        {"read of ring 3's memory",   (void *)USER_BASE,                  PT_READ },
         {"write outside of the pool", arch_pool_ptr(HPA(0)),              PT_WRITE},
     };
     s32 result = RESULT_PASS;
@@ -125,7 +125,7 @@ static s32 test_kernel_memory_is_protected(struct system_test *out)
 
 static s32 test_all_cpus_run(struct system_test *out)
 {
-    u32 online = (u32)__builtin_popcountll(boot_online_cpus());
+    u32 online = boot_online_count();
 
     format_buffer(out->detail, sizeof(out->detail), "%u CPUs", online);
     return online == boot_info.cpu_count

@@ -129,7 +129,7 @@ static s64 info_summary(const struct call *k, union info *out)
     s->kernel_free = kmem_free_bytes();
     s->guest_bytes = frame_total_bytes();
     s->guest_free = frame_free_bytes();
-    s->cpus = (u32)__builtin_popcountll(boot_online_cpus());
+    s->cpus = boot_online_count();
     s->modules = boot_info.module_count;
     s->virt = virt != NULL;
     s->flags = boot_info.flags;
