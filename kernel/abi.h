@@ -370,6 +370,7 @@ enum power_action {
     POWER_OFF,
     POWER_REBOOT,
     POWER_HALT,
+    POWER_PANIC, /* a panic on purpose, to see its report: as the operator asks */
 };
 
 /* The first program's only handle and what every program finds in RDI when it starts. */

@@ -123,6 +123,9 @@ void boot_shutdown(u32 action)
     struct cpu *me = cpu_this();
     u64 until = arch_tsc() + arch_tsc_hz / STOP_WAIT_PER_S;
 
+    if (action == POWER_PANIC) {
+        panic("asked for by the operator");
+    }
     for (u32 i = 0; i < cpu_count; i++) {
         if (cpus[i] != me && cpus[i]->online) {
             __atomic_or_fetch(&cpus[i]->hazards, CPU_HAZARD_STOP, __ATOMIC_SEQ_CST);

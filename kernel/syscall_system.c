@@ -220,7 +220,7 @@ s64 sys_system_power(const struct call *k)
     if (error) {
         return error;
     }
-    if (k->b > POWER_HALT) {
+    if (k->b > POWER_PANIC) {
         return E_INVAL;
     }
     boot_shutdown((u32)k->b);
