@@ -63,6 +63,15 @@ static void run_quit(struct manager *m, struct guest *g, const char *rest)
     }
 }
 
+/* A deliberate end of the kernel, to see its report. */
+static void run_panic(struct manager *m, struct guest *g, const char *rest)
+{
+    (void)g;
+    (void)rest;
+    output_drain(&m->out);
+    sys_system_power(HANDLE_SYSTEM, POWER_PANIC);
+}
+
 static const struct command commands[] = {
     {"help",      NULL,        "this list",                                   run_help     },
     {"list",      NULL,        "the guests and what they do",                 run_list     },
