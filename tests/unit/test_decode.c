@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* SOURCES: vmm/machine/decode.c */
-/* The decoder of moves: a table of encodings with their meaning, and every encoding against objdump. */
+/* The decoder of moves: a table of encodings with their meaning, and every encoding against
+ * objdump. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,65 +27,70 @@ static void registers(u64 gpr[GPR_COUNT])
 static void test_table(void **state)
 {
     static const struct {
-        u8 code, bytes[16], length;
+        u8 code;
+        const char *bytes;
+        u8 length;
         u8 kind, memory, reg_bytes, reg, seg;
         u64 offset;
     } cases[] = {
-        /* 64-bit code */
-        {8, {0x88, 0x07}, 2, INSN_STORE, 1, 1, GPR_RAX, SEG_DS, 0x8000},
-        {8, {0x89, 0x07}, 2, INSN_STORE, 4, 4, GPR_RAX, SEG_DS, 0x8000},
-        {8, {0x66, 0x89, 0x07}, 3, INSN_STORE, 2, 2, GPR_RAX, SEG_DS, 0x8000},
-        {8, {0x48, 0x89, 0x1f}, 3, INSN_STORE, 8, 8, GPR_RBX, SEG_DS, 0x8000},
-        {8, {0x66, 0x48, 0x89, 0x1f}, 4, INSN_STORE, 8, 8, GPR_RBX, SEG_DS, 0x8000},
-        {8, {0x48, 0x66, 0x89, 0x1f}, 4, INSN_STORE, 2, 2, GPR_RBX, SEG_DS, 0x8000},
-        {8, {0x8a, 0x27}, 2, INSN_LOAD, 1, 1, GPR_RAX, SEG_DS, 0x8000}, /* AH */
-        {8, {0x40, 0x8a, 0x27}, 3, INSN_LOAD, 1, 1, GPR_RSP, SEG_DS, 0x8000}, /* SPL */
-        {8, {0x8b, 0x44, 0x24, 0x10}, 4, INSN_LOAD, 4, 4, GPR_RAX, SEG_SS, 0x5010},
-        {8, {0x8b, 0x45, 0xf8}, 3, INSN_LOAD, 4, 4, GPR_RAX, SEG_SS, 0x5ff8},
-        {8, {0x41, 0x8b, 0x45, 0xf8}, 4, INSN_LOAD, 4, 4, GPR_RAX, SEG_DS, 0xdff8},
-        {8, {0x8b, 0x05, 0x10, 0, 0, 0}, 6, INSN_LOAD, 4, 4, GPR_RAX, SEG_DS, RIP + 0x16},
-        {8, {0x8b, 0x04, 0x25, 0, 0, 0, 0x80}, 7, INSN_LOAD, 4, 4, GPR_RAX, SEG_DS,
-         0xffffffff80000000},
-        {8, {0x67, 0x8b, 0x04, 0x25, 0, 0, 0, 0x80}, 8, INSN_LOAD, 4, 4, GPR_RAX, SEG_DS, 0x80000000},
-        {8, {0x8b, 0x84, 0xc8, 0, 0, 0, 1}, 7, INSN_LOAD, 4, 4, GPR_RAX, SEG_DS,
-         0x1000 + 0x2000 * 8 + 0x1000000},
-        {8, {0x42, 0x8b, 0x04, 0x20}, 4, INSN_LOAD, 4, 4, GPR_RAX, SEG_DS, 0x1000 + 0xd000},
-        {8, {0x64, 0x8b, 0x07}, 3, INSN_LOAD, 4, 4, GPR_RAX, SEG_FS, 0x8000},
-        {8, {0x65, 0x2e, 0x8b, 0x07}, 4, INSN_LOAD, 4, 4, GPR_RAX, SEG_GS, 0x8000},
-        {8, {0xa1, 1, 2, 3, 4, 5, 6, 7, 8}, 9, INSN_LOAD, 4, 4, GPR_RAX, SEG_DS, 0x0807060504030201},
-        {8, {0x67, 0xa0, 1, 2, 3, 0x84}, 6, INSN_LOAD, 1, 1, GPR_RAX, SEG_DS, 0x84030201},
-        {8, {0xc7, 0x07, 1, 2, 3, 0x84}, 6, INSN_STORE_IMM, 4, 4, 0, SEG_DS, 0x8000},
-        {8, {0x48, 0xc7, 0x07, 1, 2, 3, 0x84}, 7, INSN_STORE_IMM, 8, 8, 0, SEG_DS, 0x8000},
-        {8, {0x66, 0xc7, 0x07, 1, 2}, 5, INSN_STORE_IMM, 2, 2, 0, SEG_DS, 0x8000},
-        {8, {0xc6, 0x07, 0x84}, 3, INSN_STORE_IMM, 1, 1, 0, SEG_DS, 0x8000},
-        {8, {0x0f, 0xb6, 0x07}, 3, INSN_LOAD_ZERO, 1, 4, GPR_RAX, SEG_DS, 0x8000},
-        {8, {0x4c, 0x0f, 0xbf, 0x3f}, 4, INSN_LOAD_SIGN, 2, 8, GPR_R15, SEG_DS, 0x8000},
-        {8, {0x66, 0x0f, 0xbe, 0x07}, 4, INSN_LOAD_SIGN, 1, 2, GPR_RAX, SEG_DS, 0x8000},
-        {8, {0xf3, 0x8b, 0x07}, 3, INSN_LOAD, 4, 4, GPR_RAX, SEG_DS, 0x8000},
-        /* 32-bit code */
-        {4, {0x8b, 0x05, 0x10, 0, 0, 0xfe}, 6, INSN_LOAD, 4, 4, GPR_RAX, SEG_DS, 0xfe000010},
-        {4, {0xa3, 1, 2, 3, 0x84}, 5, INSN_STORE, 4, 4, GPR_RAX, SEG_DS, 0x84030201},
-        {4, {0x67, 0x89, 0x00}, 3, INSN_STORE, 4, 4, GPR_RAX, SEG_DS, 0x4000 + 0x7000},
-        {4, {0x26, 0x8b, 0x07}, 3, INSN_LOAD, 4, 4, GPR_RAX, SEG_ES, 0x8000},
-        {4, {0x3e, 0x8b, 0x45, 0}, 4, INSN_LOAD, 4, 4, GPR_RAX, SEG_DS, 0x6000},
-        {4, {0x2e, 0x8b, 0x07}, 3, INSN_LOAD, 4, 4, GPR_RAX, SEG_CS, 0x8000},
-        {4, {0x36, 0x8b, 0x07}, 3, INSN_LOAD, 4, 4, GPR_RAX, SEG_SS, 0x8000},
-        /* 16-bit code */
-        {2, {0x8b, 0x07}, 2, INSN_LOAD, 2, 2, GPR_RAX, SEG_DS, 0x4000},
-        {2, {0x66, 0x8b, 0x07}, 3, INSN_LOAD, 4, 4, GPR_RAX, SEG_DS, 0x4000},
-        {2, {0x8b, 0x06, 0x34, 0x92}, 4, INSN_LOAD, 2, 2, GPR_RAX, SEG_DS, 0x9234},
-        {2, {0x8b, 0x42, 0xff}, 3, INSN_LOAD, 2, 2, GPR_RAX, SEG_SS, 0x6000 + 0x7000 - 1},
-        {2, {0x8b, 0x82, 0xff, 0xff}, 4, INSN_LOAD, 2, 2, GPR_RAX, SEG_SS, 0x6000 + 0x7000 - 1},
-        {2, {0x67, 0x8b, 0x04, 0x24}, 4, INSN_LOAD, 2, 2, GPR_RAX, SEG_SS, 0x5000},
-        {2, {0xa1, 0x34, 0x92}, 3, INSN_LOAD, 2, 2, GPR_RAX, SEG_DS, 0x9234},
+  /* 64-bit code */
+        {8, "\x88\x07",                             2, INSN_STORE,     1, 1, GPR_RAX, SEG_DS, 0x8000             },
+        {8, "\x89\x07",                             2, INSN_STORE,     4, 4, GPR_RAX, SEG_DS, 0x8000             },
+        {8, "\x66\x89\x07",                         3, INSN_STORE,     2, 2, GPR_RAX, SEG_DS, 0x8000             },
+        {8, "\x48\x89\x1f",                         3, INSN_STORE,     8, 8, GPR_RBX, SEG_DS, 0x8000             },
+        {8, "\x66\x48\x89\x1f",                     4, INSN_STORE,     8, 8, GPR_RBX, SEG_DS, 0x8000             },
+        {8, "\x48\x66\x89\x1f",                     4, INSN_STORE,     2, 2, GPR_RBX, SEG_DS, 0x8000             },
+        {8, "\x8a\x27",                             2, INSN_LOAD,      1, 1, GPR_RAX, SEG_DS, 0x8000             }, /* AH */
+        {8, "\x40\x8a\x27",                         3, INSN_LOAD,      1, 1, GPR_RSP, SEG_DS, 0x8000             }, /* SPL */
+        {8, "\x8b\x44\x24\x10",                     4, INSN_LOAD,      4, 4, GPR_RAX, SEG_SS, 0x5010             },
+        {8, "\x8b\x45\xf8",                         3, INSN_LOAD,      4, 4, GPR_RAX, SEG_SS, 0x5ff8             },
+        {8, "\x41\x8b\x45\xf8",                     4, INSN_LOAD,      4, 4, GPR_RAX, SEG_DS, 0xdff8             },
+        {8, "\x8b\x05\x10\x00\x00\x00",             6, INSN_LOAD,      4, 4, GPR_RAX, SEG_DS, RIP + 0x16         },
+        {8, "\x8b\x04\x25\x00\x00\x00\x80",         7, INSN_LOAD,      4, 4, GPR_RAX, SEG_DS,
+         0xffffffff80000000                                                                                      },
+        {8, "\x67\x8b\x04\x25\x00\x00\x00\x80",     8, INSN_LOAD,      4, 4, GPR_RAX, SEG_DS, 0x80000000         },
+        {8, "\x8b\x84\xc8\x00\x00\x00\x01",         7, INSN_LOAD,      4, 4, GPR_RAX, SEG_DS,
+         0x1000 + 0x2000 * 8 + 0x1000000                                                                         },
+        {8, "\x42\x8b\x04\x20",                     4, INSN_LOAD,      4, 4, GPR_RAX, SEG_DS, 0x1000 + 0xd000    },
+        {8, "\x64\x8b\x07",                         3, INSN_LOAD,      4, 4, GPR_RAX, SEG_FS, 0x8000             },
+        {8, "\x65\x2e\x8b\x07",                     4, INSN_LOAD,      4, 4, GPR_RAX, SEG_GS, 0x8000             },
+        {8, "\xa1\x01\x02\x03\x04\x05\x06\x07\x08", 9, INSN_LOAD,      4, 4, GPR_RAX, SEG_DS,
+         0x0807060504030201                                                                                      },
+        {8, "\x67\xa0\x01\x02\x03\x84",             6, INSN_LOAD,      1, 1, GPR_RAX, SEG_DS, 0x84030201         },
+        {8, "\xc7\x07\x01\x02\x03\x84",             6, INSN_STORE_IMM, 4, 4, 0,       SEG_DS, 0x8000             },
+        {8, "\x48\xc7\x07\x01\x02\x03\x84",         7, INSN_STORE_IMM, 8, 8, 0,       SEG_DS, 0x8000             },
+        {8, "\x66\xc7\x07\x01\x02",                 5, INSN_STORE_IMM, 2, 2, 0,       SEG_DS, 0x8000             },
+        {8, "\xc6\x07\x84",                         3, INSN_STORE_IMM, 1, 1, 0,       SEG_DS, 0x8000             },
+        {8, "\x0f\xb6\x07",                         3, INSN_LOAD_ZERO, 1, 4, GPR_RAX, SEG_DS, 0x8000             },
+        {8, "\x4c\x0f\xbf\x3f",                     4, INSN_LOAD_SIGN, 2, 8, GPR_R15, SEG_DS, 0x8000             },
+        {8, "\x66\x0f\xbe\x07",                     4, INSN_LOAD_SIGN, 1, 2, GPR_RAX, SEG_DS, 0x8000             },
+        {8, "\xf3\x8b\x07",                         3, INSN_LOAD,      4, 4, GPR_RAX, SEG_DS, 0x8000             },
+ /* 32-bit code */
+        {4, "\x8b\x05\x10\x00\x00\xfe",             6, INSN_LOAD,      4, 4, GPR_RAX, SEG_DS, 0xfe000010         },
+        {4, "\xa3\x01\x02\x03\x84",                 5, INSN_STORE,     4, 4, GPR_RAX, SEG_DS, 0x84030201         },
+        {4, "\x67\x89\x00",                         3, INSN_STORE,     4, 4, GPR_RAX, SEG_DS, 0x4000 + 0x7000    },
+        {4, "\x26\x8b\x07",                         3, INSN_LOAD,      4, 4, GPR_RAX, SEG_ES, 0x8000             },
+        {4, "\x3e\x8b\x45\x00",                     4, INSN_LOAD,      4, 4, GPR_RAX, SEG_DS, 0x6000             },
+        {4, "\x2e\x8b\x07",                         3, INSN_LOAD,      4, 4, GPR_RAX, SEG_CS, 0x8000             },
+        {4, "\x36\x8b\x07",                         3, INSN_LOAD,      4, 4, GPR_RAX, SEG_SS, 0x8000             },
+ /* 16-bit code */
+        {2, "\x8b\x07",                             2, INSN_LOAD,      2, 2, GPR_RAX, SEG_DS, 0x4000             },
+        {2, "\x66\x8b\x07",                         3, INSN_LOAD,      4, 4, GPR_RAX, SEG_DS, 0x4000             },
+        {2, "\x8b\x06\x34\x92",                     4, INSN_LOAD,      2, 2, GPR_RAX, SEG_DS, 0x9234             },
+        {2, "\x8b\x42\xff",                         3, INSN_LOAD,      2, 2, GPR_RAX, SEG_SS, 0x6000 + 0x7000 - 1},
+        {2, "\x8b\x82\xff\xff",                     4, INSN_LOAD,      2, 2, GPR_RAX, SEG_SS, 0x6000 + 0x7000 - 1},
+        {2, "\x67\x8b\x04\x24",                     4, INSN_LOAD,      2, 2, GPR_RAX, SEG_SS, 0x5000             },
+        {2, "\xa1\x34\x92",                         3, INSN_LOAD,      2, 2, GPR_RAX, SEG_DS, 0x9234             },
     };
     u64 gpr[GPR_COUNT];
 
     (void)state;
     registers(gpr);
     for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+        u8 bytes[DECODE_MAX_BYTES] = {0};
         struct insn insn;
-        assert_int_equal(decode(cases[i].bytes, 15, cases[i].code, &insn), DECODE_OK);
+        memcpy(bytes, cases[i].bytes, cases[i].length);
+        assert_int_equal(decode(bytes, 15, cases[i].code, &insn), DECODE_OK);
         assert_int_equal(insn.length, cases[i].length);
         assert_int_equal(insn.kind, cases[i].kind);
         assert_int_equal(insn.memory_bytes, cases[i].memory);
@@ -93,75 +99,82 @@ static void test_table(void **state)
         assert_int_equal(insn.seg, cases[i].seg);
         assert_true(decode_offset(&insn, gpr, RIP) == cases[i].offset);
         for (u32 n = 0; n < insn.length; n++) {
-            assert_int_equal(decode(cases[i].bytes, n, cases[i].code, &insn), DECODE_SHORT);
+            assert_int_equal(decode(bytes, n, cases[i].code, &insn), DECODE_SHORT);
         }
     }
 }
 
 static void test_unknown(void **state)
 {
-    static const u8 cases[][16] = {
-        {0x01, 0x07},             /* ADD */
-        {0x89, 0xc7},             /* between registers */
-        {0xf0, 0x89, 0x07},       /* LOCK MOV is #UD */
-        {0xc7, 0x0f},             /* group 11, not /0 */
-        {0x0f, 0x10, 0x07},       /* MOVUPS */
-        {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66},
-        {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x89, 0x45, 0x00},
+    static const struct {
+        const char *bytes;
+        u32 length;
+    } cases[] = {
+        {"\x01\x07",                2 }, /* ADD */
+        {"\x89\xc7",                2 }, /* between registers */
+        {"\xf0\x89\x07",            3 }, /* LOCK MOV is #UD */
+        {"\xc7\x0f",                2 }, /* group 11, not /0 */
+        {"\x0f\x10\x07",            3 }, /* MOVUPS */
+        {"fffffffffffffff",         15}, /* operand size prefixes and nothing else */
+        {"fffffffffffff\x89\x45\0", 16}, /* one byte too long */
     };
     struct insn insn;
 
     (void)state;
     for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
-        assert_int_equal(decode(cases[i], 15, 8, &insn), DECODE_UNKNOWN);
+        u8 bytes[16] = {0};
+        memcpy(bytes, cases[i].bytes, cases[i].length);
+        assert_int_equal(decode(bytes, 15, 8, &insn), DECODE_UNKNOWN);
+        assert_int_equal(decode(bytes, 0, 8, &insn), DECODE_SHORT);
     }
-    assert_int_equal(decode(cases[0], 0, 8, &insn), DECODE_SHORT);
 }
 
 static void test_values(void **state)
 {
     static const struct {
-        u8 bytes[8];
+        const char *bytes;
         u64 before, memory, after;
     } loads[] = {
-        {{0x8a, 0x07}, 0x1111111111111111, 0xa5, 0x11111111111111a5},             /* AL */
-        {{0x8a, 0x27}, 0x1111111111111111, 0xa5, 0x111111111111a511},             /* AH */
-        {{0x66, 0x8b, 0x07}, 0x1111111111111111, 0xa5a6, 0x111111111111a5a6},
-        {{0x8b, 0x07}, 0x1111111111111111, 0xffffffff, 0xffffffff},
-        {{0x48, 0x8b, 0x07}, 0, 0xfedcba9876543210, 0xfedcba9876543210},
-        {{0x0f, 0xb6, 0x07}, ~0ull, 0x180, 0x80},
-        {{0x0f, 0xbe, 0x07}, 0, 0x80, 0xffffff80},
-        {{0x48, 0x0f, 0xbe, 0x07}, 0, 0x80, 0xffffffffffffff80},
-        {{0x48, 0x0f, 0xbf, 0x07}, 0, 0x7fff, 0x7fff},
-        {{0x66, 0x0f, 0xbe, 0x07}, 0x1111111111111111, 0x80, 0x111111111111ff80},
-        {{0x66, 0x0f, 0xb6, 0x07}, 0x1111111111111111, 0x80, 0x1111111111110080},
+        {"\x8a\x07",         0x1111111111111111, 0xa5,               0x11111111111111a5}, /* AL */
+        {"\x8a\x27",         0x1111111111111111, 0xa5,               0x111111111111a511}, /* AH */
+        {"\x66\x8b\x07",     0x1111111111111111, 0xa5a6,             0x111111111111a5a6},
+        {"\x8b\x07",         0x1111111111111111, 0xffffffff,         0xffffffff        },
+        {"\x48\x8b\x07",     0,                  0xfedcba9876543210, 0xfedcba9876543210},
+        {"\x0f\xb6\x07",     ~0ull,              0x180,              0x80              },
+        {"\x0f\xbe\x07",     0,                  0x80,               0xffffff80        },
+        {"\x48\x0f\xbe\x07", 0,                  0x80,               0xffffffffffffff80},
+        {"\x48\x0f\xbf\x07", 0,                  0x7fff,             0x7fff            },
+        {"\x66\x0f\xbe\x07", 0x1111111111111111, 0x80,               0x111111111111ff80},
+        {"\x66\x0f\xb6\x07", 0x1111111111111111, 0x80,               0x1111111111110080},
     };
     static const struct {
-        u8 bytes[8];
+        const char *bytes;
         u64 value;
     } stores[] = {
-        {{0x88, 0x27}, 0x77}, /* AH */
-        {{0x88, 0x07}, 0x88},
-        {{0x66, 0x89, 0x07}, 0x7788},
-        {{0x89, 0x07}, 0x55667788},
-        {{0x48, 0x89, 0x07}, 0x1122334455667788},
-        {{0xc6, 0x07, 0x84}, 0x84},
-        {{0x66, 0xc7, 0x07, 0x02, 0x84}, 0x8402},
-        {{0xc7, 0x07, 0x02, 0x03, 0x04, 0x84}, 0x84040302},
-        {{0x48, 0xc7, 0x07, 0x02, 0x03, 0x04, 0x84}, 0xffffffff84040302},
+        {"\x88\x27",                     0x77              }, /* AH */
+        {"\x88\x07",                     0x88              },
+        {"\x66\x89\x07",                 0x7788            },
+        {"\x89\x07",                     0x55667788        },
+        {"\x48\x89\x07",                 0x1122334455667788},
+        {"\xc6\x07\x84",                 0x84              },
+        {"\x66\xc7\x07\x02\x84",         0x8402            },
+        {"\xc7\x07\x02\x03\x04\x84",     0x84040302        },
+        {"\x48\xc7\x07\x02\x03\x04\x84", 0xffffffff84040302},
     };
     u64 gpr[GPR_COUNT] = {0};
     struct insn insn;
 
     (void)state;
     for (u32 i = 0; i < ARRAY_SIZE(loads); i++) {
-        assert_int_equal(decode(loads[i].bytes, 8, 8, &insn), DECODE_OK);
+        assert_int_equal(decode((const u8 *)loads[i].bytes, (u32)strlen(loads[i].bytes), 8, &insn),
+                         DECODE_OK);
         gpr[GPR_RAX] = loads[i].before;
         decode_result(&insn, gpr, loads[i].memory);
         assert_true(gpr[GPR_RAX] == loads[i].after);
     }
     for (u32 i = 0; i < ARRAY_SIZE(stores); i++) {
-        assert_int_equal(decode(stores[i].bytes, 8, 8, &insn), DECODE_OK);
+        assert_int_equal(
+            decode((const u8 *)stores[i].bytes, (u32)strlen(stores[i].bytes), 8, &insn), DECODE_OK);
         gpr[GPR_RAX] = 0x1122334455667788;
         assert_true(decode_source(&insn, gpr) == stores[i].value);
     }
@@ -174,27 +187,27 @@ static void test_values(void **state)
 /* Each opcode with each ModRM byte, some SIB bytes and prefixes, in a slot padded with NOPs. */
 static u32 make_slots(u8 *slots, u32 max)
 {
-    static const u8 opcodes[][2] = {{0x88}, {0x89}, {0x8a}, {0x8b}, {0xa0}, {0xa1}, {0xa2}, {0xa3},
-                                    {0xc6}, {0xc7}, {0x0f, 0xb6}, {0x0f, 0xb7}, {0x0f, 0xbe},
-                                    {0x0f, 0xbf}};
-    static const u8 prefixes[][3] = {{0}, {0x66}, {0x67}, {0x66, 0x67}, {0x64}, {0x48}, {0x4f},
-                                     {0x66, 0x41}, {0x67, 0x4a}};
+    static const u16 opcodes[] = {0x88, 0x89, 0x8a, 0x8b,   0xa0,   0xa1,   0xa2,
+                                  0xa3, 0xc6, 0xc7, 0x0fb6, 0x0fb7, 0x0fbe, 0x0fbf};
+    static const char *const prefixes[] = {"",     "\x66", "\x67",     "\x66\x67", "\x64",
+                                           "\x48", "\x4f", "\x66\x41", "\x67\x4a"};
     static const u8 sibs[] = {0x00, 0x25, 0x64, 0xa5, 0xed};
     u32 n = 0;
 
     for (u32 p = 0; p < ARRAY_SIZE(prefixes); p++) {
         for (u32 o = 0; o < ARRAY_SIZE(opcodes); o++) {
             for (u32 modrm = 0; modrm < 256; modrm += (modrm & 0x38) == 0x08 ? 0x28 : 1) {
-                for (u32 sib = 0; sib < ((modrm & 7) == 4 ? ARRAY_SIZE(sibs) : 1) && n < max; sib++) {
+                for (u32 sib = 0; sib < ((modrm & 7) == 4 ? ARRAY_SIZE(sibs) : 1) && n < max;
+                     sib++) {
                     u8 *s = slots + n++ * SLOT, *at = s;
                     memset(s, 0x90, SLOT);
-                    for (u32 i = 0; i < 3 && prefixes[p][i]; i++) {
-                        *at++ = prefixes[p][i];
+                    for (const char *c = prefixes[p]; *c; c++) {
+                        *at++ = (u8)*c;
                     }
-                    *at++ = opcodes[o][0];
-                    if (opcodes[o][0] == 0x0f) {
-                        *at++ = opcodes[o][1];
+                    if (opcodes[o] >> 8) {
+                        *at++ = (u8)(opcodes[o] >> 8);
                     }
+                    *at++ = (u8)opcodes[o];
                     *at++ = (u8)modrm;
                     *at++ = sibs[sib];
                 }
@@ -236,7 +249,11 @@ static void test_against_objdump(void **state)
     static const struct {
         u8 code;
         const char *machine;
-    } modes[] = {{8, "i386:x86-64"}, {4, "i386"}, {2, "i8086"}};
+    } modes[] = {
+        {8, "i386:x86-64"},
+        {4, "i386"       },
+        {2, "i8086"      }
+    };
     const u32 max = 40000;
     u8 *slots = malloc(max * SLOT);
     u32 *lengths = calloc(max, sizeof(*lengths));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SOURCES: vmm/machine/emulate.c vmm/machine/stringio.c vmm/machine/decode.c vmm/machine/walk.c vmm/machine/ram.c vmm/machine/bus.c */
+/* SOURCES: vmm/machine/emulate.c vmm/machine/stringio.c vmm/machine/decode.c vmm/machine/walk.c
+ * vmm/machine/ram.c vmm/machine/bus.c */
 /* String I/O and moves outside RAM, with the faults they can meet half way. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -88,8 +89,8 @@ static void set_pte(u64 va, u64 pte)
 
 static enum emulate_result string(u64 flags, u8 bytes, u64 linear, u64 address_bytes)
 {
-    struct vcpu_exit x = {.a = PORT | (u64)bytes << 16 | VX_IO_STRING | flags, .b = linear,
-                          .d = address_bytes};
+    struct vcpu_exit x = {
+        .a = PORT | (u64)bytes << 16 | VX_IO_STRING | flags, .b = linear, .d = address_bytes};
 
     return emulate_string_io(&b, &s, &x, &fault);
 }
@@ -186,7 +187,8 @@ static void test_string_16bit(void **state)
     s.gpr[GPR_RCX] = 0xabcd0002;
     assert_int_equal(string(VX_IO_REP, 1, 0x1ffff, 2), EMULATE_AGAIN);
     assert_int_equal(s.gpr[GPR_RSI], 0xabcd0000);
-    assert_int_equal(string(VX_IO_REP, 1, 0x10000, 2), EMULATE_DONE); /* wrapped within the segment */
+    assert_int_equal(string(VX_IO_REP, 1, 0x10000, 2),
+                     EMULATE_DONE); /* wrapped within the segment */
     assert_int_equal(s.gpr[GPR_RCX], 0xabcd0000);
     assert_memory_equal(port_data, "ab", 2);
 }

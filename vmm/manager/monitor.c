@@ -79,6 +79,7 @@ static const struct command commands[] = {
     {"isolation", NULL,        "check that nobody can reach what is others'", run_isolation},
     {"send",      "NAME TEXT", "type a line on a guest's console",            run_send     },
     {"kill",      "NAME",      "end a guest",                                 run_kill     },
+    {"panic",     NULL,        "make the kernel panic, to see its report",    run_panic    },
     {"quit",      NULL,        "end all guests, then the machine",            run_quit     },
 };
 
