@@ -55,7 +55,7 @@ static const char *open_file(struct loader *l, const char *name, EFI_FILE_HANDLE
     EFI_STATUS status;
     u32 n;
 
-    for (n = 0; name[n] && n < BOOT_NAME_LEN; n++) {
+    for (n = 0; n < BOOT_NAME_LEN && name[n]; n++) {
         path[n] = name[n] == '/' ? '\\' : (CHAR16)name[n];
     }
     path[n] = 0;

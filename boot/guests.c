@@ -7,10 +7,10 @@
 
 #define MIB(bytes) ((bytes) >> 20)
 
-#define KERNEL_POOL_MIN                                                                            \
-    (16ull << 20) /* the kernel's own memory is this, or a share if that is more */
-#define KERNEL_POOL_SHARE 16
-#define GUEST_OVERHEAD    (1ull << 20) /* its monitor process, its tables */
+/* What the kernel takes for itself of so much usable memory, and what each guest takes beside its
+ * own memory for its monitor process and its tables: kernel/frame.c, kernel/process.c. */
+#define KERNEL_POOL(usable) ((12ull << 20) + (usable) / 32)
+#define GUEST_OVERHEAD      (2ull << 20)
 
 bool guests_read_config(struct loader *l)
 {
@@ -111,7 +111,7 @@ bool guests_check(struct loader *l)
         files += bytes; /* more than will be loaded when guests share files */
     }
     usable = memmap_bytes(&l->map, BOOT_MEM_USABLE);
-    kernel = MAX(KERNEL_POOL_MIN, usable / KERNEL_POOL_SHARE);
+    kernel = KERNEL_POOL(usable);
     if (usable < kernel + files) {
         return loader_refuse(
             l,

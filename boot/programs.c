@@ -53,7 +53,8 @@ static bool load_kernel(struct loader *l)
         return loader_error(l, "kernel.elf: its entry point lies outside of it");
     }
     bi->kernel_bytes = ALIGN_UP(end, PAGE_SIZE);
-    bi->kernel_base = memory_alloc(l, bi->kernel_bytes, SIZE_2M, 0, BOOT_MEM_KERNEL);
+    /* below 4 GiB, for the other CPUs come to it from 32-bit mode */
+    bi->kernel_base = memory_alloc(l, bi->kernel_bytes, SIZE_2M, 4 * SIZE_1G, BOOT_MEM_KERNEL);
     if (!bi->kernel_base) {
         return loader_refuse(l, "too little memory for the kernel: give the machine more");
     }
