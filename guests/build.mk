@@ -11,7 +11,7 @@ GUEST_LIB_ASM := $(filter-out guests/lib/start.asm,$(wildcard guests/lib/*.asm))
 GUEST_LIB_O  := $(GUEST_LIB_C:%.c=$(GUEST_DIR)/obj/%.o) $(GUEST_LIB_ASM:%.asm=$(GUEST_DIR)/obj/%.asm.o)
 GUEST_OUT    := $(GUEST_C:guests/%.c=$(GUEST_DIR)/%.elf) $(GUEST_ASM:guests/%.asm=$(GUEST_DIR)/%.bin) \
                 $(GUEST_DIR)/hello-elf64.elf $(GUEST_DIR)/hello-multiboot2.elf $(GUEST_DIR)/hello-aout.elf \
-                $(GUEST_DIR)/module.txt
+                $(GUEST_DIR)/bench.elf $(GUEST_DIR)/module.txt
 GUEST_LINK    = $(LD) -nostdlib -static -z noexecstack -z max-page-size=4096 -T guests/lib/guest.ld
 
 .PHONY: guests
@@ -38,6 +38,10 @@ $(GUEST_DIR)/obj/lib.a: $(GUEST_LIB_O)
 	$(Q)ar rcs $@ $^
 
 $(GUEST_DIR)/%.elf64: $(GUEST_DIR)/obj/guests/%.o $(GUEST_DIR)/obj/start-MULTIBOOT1.o $(GUEST_DIR)/obj/lib.a guests/lib/guest.ld
+	$(Q)echo "  LD      $@"
+	$(Q)$(GUEST_LINK) -o $@ $(filter %.o %.a,$^)
+
+$(GUEST_DIR)/bench.elf64: $(GUEST_DIR)/obj/tests/bench/bench.o $(GUEST_DIR)/obj/start-MULTIBOOT1.o $(GUEST_DIR)/obj/lib.a guests/lib/guest.ld
 	$(Q)echo "  LD      $@"
 	$(Q)$(GUEST_LINK) -o $@ $(filter %.o %.a,$^)
 
