@@ -107,6 +107,7 @@
 #define MSR_IA32_MTRR_FIX16K     0x258u /* 80000, A0000 */
 #define MSR_IA32_MTRR_FIX4K      0x268u /* C0000 .. F8000 */
 #define MSR_IA32_PAT             0x277u
+#define PAT_AFTER_RESET          0x0007040600070406ull
 #define MSR_IA32_MTRR_DEF_TYPE   0x2ffu
 #define MTRR_DEF_TYPE_FIX        BIT(10)
 #define MTRR_DEF_TYPE_ENABLE     BIT(11)

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: MIT */
+/* Guest registers in the VMCS and in the vCPU object: one by one, and as a whole. */
+#include "arch/arch.h"
+#include "arch/x86/insn.h"
+#include "arch/x86/vmx/controls.h"
+#include "arch/x86/vmx/vmcs.h"
+#include "arch/x86/vmx/vmx.h"
+#include "kernel/cpuid.h"
+#include "kernel/cr.h"
+#include "kernel/vm.h"
+#include "lib/hw/x86.h"
+#include "lib/string.h"
+
+/* Bits of CR0 and CR4 that are not the guest's: it sees them as the shadow says, and an attempt to
+ * change them exits. All other bits it changes by itself. */
+static u64 cr0_owned(void)
+{
+    return CR0_NE | CR0_NW | CR0_CD | (vmx_caps.cr0_fixed0 & ~(CR0_PE | CR0_PG));
+}
+
+static u64 cr4_owned(const struct vcpu *v)
+{
+    return ~(v->vm->cpuid->cr4_allowed & vmx_caps.cr4_fixed1 & ~CR4_MCE);
+}
+
+/* What the CPU runs with: caches on, #MF by exception, machine checks reach us. */
+static u64 cr0_real(u64 cr0)
+{
+    return (cr0 & ~cr0_owned()) | CR0_NE | CR0_ET | (vmx_caps.cr0_fixed0 & ~(CR0_PE | CR0_PG));
+}
+
+static u64 cr4_real(const struct vcpu *v, u64 cr4)
+{
+    return (cr4 & ~cr4_owned(v)) | vmx_caps.cr4_fixed0 | (CR4_MCE & vmx_caps.cr4_fixed1);
+}
+
+static void write_cr0_guest(u64 cr0)
+{
+    vmcs_write(GUEST_CR0, cr0_real(cr0));
+    vmcs_write(CR0_SHADOW, cr0);
+}
+
+static void write_cr4_guest(const struct vcpu *v, u64 cr4)
+{
+    vmcs_write(GUEST_CR4, cr4_real(v, cr4));
+    vmcs_write(CR4_SHADOW, cr4);
+}
+
+/* The CPU keeps "IA-32e mode guest" equal to EFER.LMA; so do we. */
+static void write_efer_guest(struct vcpu *v, u64 efer)
+{
+    u32 entry = vmcs_read32(ENTRY_CONTROLS);
+
+    vmcs_write64(GUEST_EFER, efer);
+    vmcs_write32(ENTRY_CONTROLS, efer & EFER_LMA ? entry | (u32)ENTRY_IA32E_GUEST
+                                                 : entry & ~(u32)ENTRY_IA32E_GUEST);
+    if (efer & EFER_SCE && vmx_msrs_live(v) && !vmx_of(v)->syscall_live) {
+        vmx_syscall_load(v);
+    }
+}
+
+u64 vmx_read(struct vcpu *v, enum virt_reg r)
+{
+    u64 owned;
+
+    switch (r) {
+    case VIRT_RIP:
+        return vmcs_read(GUEST_RIP);
+    case VIRT_RSP:
+        return vmcs_read(GUEST_RSP);
+    case VIRT_RFLAGS:
+        return vmcs_read(GUEST_RFLAGS);
+    case VIRT_CR0:
+        owned = cr0_owned();
+        return (vmcs_read(GUEST_CR0) & ~owned) | (vmcs_read(CR0_SHADOW) & owned);
+    case VIRT_CR3:
+        return vmcs_read(GUEST_CR3);
+    case VIRT_CR4:
+        owned = cr4_owned(v);
+        return (vmcs_read(GUEST_CR4) & ~owned) | (vmcs_read(CR4_SHADOW) & owned);
+    case VIRT_EFER:
+        return vmcs_read64(GUEST_EFER);
+    case VIRT_FS_BASE:
+        return vmcs_read(GUEST_FS_BASE);
+    case VIRT_GS_BASE:
+        return vmcs_read(GUEST_GS_BASE);
+    case VIRT_CPL:
+        return vmcs_read32(GUEST_SS_ACCESS) >> 5 & 3;
+    case VIRT_CS_L:
+        return vmcs_read32(GUEST_CS_ACCESS) >> 13 & 1;
+    case VIRT_INTERRUPTIBILITY:
+        return vmcs_read32(GUEST_INTERRUPTIBILITY);
+    case VIRT_SYSENTER_CS:
+        return vmcs_read32(GUEST_SYSENTER_CS);
+    case VIRT_SYSENTER_ESP:
+        return vmcs_read(GUEST_SYSENTER_ESP);
+    case VIRT_SYSENTER_EIP:
+        return vmcs_read(GUEST_SYSENTER_EIP);
+    case VIRT_PAT:
+        return vmcs_read64(GUEST_PAT);
+    case VIRT_DEBUGCTL:
+        return vmcs_read64(GUEST_DEBUGCTL);
+    case VIRT_DR6:
+        return vmx_of(v)->debug_live ? read_dr6() : v->dr6;
+    case VIRT_DR7:
+        return vmcs_read(GUEST_DR7);
+    case VIRT_XCR0:
+        return v->xcr0;
+    case VIRT_TSC_OFFSET:
+        return v->tsc_offset;
+    case VIRT_KERNEL_GS_BASE:
+        return vmx_msrs_live(v) ? rdmsr(MSR_IA32_KERNEL_GS_BASE) : v->kernel_gs_base;
+    case VIRT_STAR:
+        return v->star;
+    case VIRT_LSTAR:
+        return v->lstar;
+    case VIRT_FMASK:
+        return v->fmask;
+    case VIRT_TSC_AUX:
+        return v->tsc_aux;
+    }
+    return 0;
+}
+
+/* A field of v that is also a register of the CPU while SYSCALL is the guest's. */
+static void write_syscall(struct vcpu *v, u64 *field, u32 msr, u64 value)
+{
+    *field = value;
+    if (vmx_of(v)->syscall_live) {
+        wrmsr(msr, value);
+    }
+}
+
+void vmx_write(struct vcpu *v, enum virt_reg r, u64 value)
+{
+    switch (r) {
+    case VIRT_RIP:
+        vmcs_write(GUEST_RIP, value);
+        break;
+    case VIRT_RSP:
+        vmcs_write(GUEST_RSP, value);
+        break;
+    case VIRT_RFLAGS:
+        vmcs_write(GUEST_RFLAGS, value);
+        break;
+    case VIRT_CR3:
+        vmcs_write(GUEST_CR3, value);
+        vmx_flush_linear(v);
+        break;
+    case VIRT_EFER:
+        write_efer_guest(v, value);
+        vmx_flush_linear(v);
+        break;
+    case VIRT_FS_BASE:
+        vmcs_write(GUEST_FS_BASE, value);
+        break;
+    case VIRT_GS_BASE:
+        vmcs_write(GUEST_GS_BASE, value);
+        break;
+    case VIRT_INTERRUPTIBILITY:
+        vmcs_write32(GUEST_INTERRUPTIBILITY, value);
+        break;
+    case VIRT_SYSENTER_CS:
+        vmcs_write32(GUEST_SYSENTER_CS, value);
+        break;
+    case VIRT_SYSENTER_ESP:
+        vmcs_write(GUEST_SYSENTER_ESP, value);
+        break;
+    case VIRT_SYSENTER_EIP:
+        vmcs_write(GUEST_SYSENTER_EIP, value);
+        break;
+    case VIRT_PAT:
+        vmcs_write64(GUEST_PAT, value);
+        break;
+    case VIRT_DEBUGCTL:
+        vmcs_write64(GUEST_DEBUGCTL, value);
+        break;
+    case VIRT_DR6:
+        v->dr6 = value;
+        if (vmx_of(v)->debug_live) {
+            vmx_write_dr6(value);
+        }
+        break;
+    case VIRT_DR7:
+        vmcs_write(GUEST_DR7, value);
+        break;
+    case VIRT_XCR0:
+        v->xcr0 = value;
+        xsetbv(0, value);
+        break;
+    case VIRT_TSC_OFFSET:
+        v->tsc_offset = value;
+        vmcs_write64(TSC_OFFSET, value);
+        break;
+    case VIRT_KERNEL_GS_BASE:
+        v->kernel_gs_base = value;
+        if (vmx_msrs_live(v)) {
+            wrmsr(MSR_IA32_KERNEL_GS_BASE, value);
+        }
+        break;
+    case VIRT_STAR:
+        write_syscall(v, &v->star, MSR_IA32_STAR, value);
+        break;
+    case VIRT_LSTAR:
+        write_syscall(v, &v->lstar, MSR_IA32_LSTAR, value);
+        break;
+    case VIRT_FMASK:
+        write_syscall(v, &v->fmask, MSR_IA32_FMASK, value);
+        break;
+    case VIRT_TSC_AUX:
+        if (vmx_caps.proc2 & PROC2_ENABLE_RDTSCP) { /* else there is no such register */
+            v->tsc_aux = value;
+            if (vmx_msrs_live(v)) {
+                wrmsr(MSR_IA32_TSC_AUX, value);
+            }
+        }
+        break;
+    case VIRT_CR0:
+    case VIRT_CR4:
+    case VIRT_CPL:
+    case VIRT_CS_L:
+        break; /* through write_owned() and set_state() only */
+    }
+}
+
+void vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value)
+{
+    (void)v;
+    if (r == VIRT_CR0) {
+        vmcs_write(CR0_SHADOW, value);
+    } else if (r == VIRT_CR4) {
+        vmcs_write(CR4_SHADOW, value);
+    }
+}
+
+/* --- segments: ES to TR are in the order of the encodings --- */
+
+#define SEGMENT_FIELD(name, i) ((enum vmcs_field)(VMCS_GUEST_ES_##name + 2 * (i)))
+
+static void write_segment(u32 i, const struct vcpu_seg *s)
+{
+    vmwrite(SEGMENT_FIELD(SELECTOR, i), s->selector);
+    vmwrite(SEGMENT_FIELD(BASE, i), s->base);
+    vmwrite(SEGMENT_FIELD(LIMIT, i), s->limit);
+    vmwrite(SEGMENT_FIELD(ACCESS, i), s->access);
+}
+
+static void read_segment(u32 i, struct vcpu_seg *s)
+{
+    s->selector = (u16)vmread(SEGMENT_FIELD(SELECTOR, i));
+    s->base = vmread(SEGMENT_FIELD(BASE, i));
+    s->limit = (u32)vmread(SEGMENT_FIELD(LIMIT, i));
+    s->access = (u32)vmread(SEGMENT_FIELD(ACCESS, i));
+}
+
+/* --- PAE page directory pointers --- */
+
+/* A CPU in 32-bit PAE paging holds the four entries that CR3 points to; ring 3 gives only CR3. */
+static int load_pdptes(struct vcpu *v, u64 cr3)
+{
+    u64 entries[4], bytes;
+    u64 gpa = cr3 & 0xffffffe0;
+    hpa_t frame;
+
+    if (vm_resolve(v->vm, GPA(gpa & ~PAGE_MASK), &frame, &bytes) != VM_TOUCH_OK) {
+        return E_INVAL;
+    }
+    u64 page = (frame.v & ~(bytes - 1)) | (gpa & (bytes - 1) & ~PAGE_MASK);
+    const u8 *window = arch_window_open(HPA(page));
+    memcpy(entries, window + (gpa & PAGE_MASK), sizeof(entries));
+    arch_window_close();
+    vmcs_write64(GUEST_PDPTE0, entries[0]);
+    vmcs_write64(GUEST_PDPTE1, entries[1]);
+    vmcs_write64(GUEST_PDPTE2, entries[2]);
+    vmcs_write64(GUEST_PDPTE3, entries[3]);
+    return E_OK;
+}
+
+/* --- groups --- */
+
+static int set_sys(struct vcpu *v, const struct vcpu_state *s)
+{
+    const struct cr_state cr = {s->cr0, s->cr3, s->cr4, s->efer, false};
+    const struct cpuid_table *t = v->vm->cpuid;
+
+    if (!cr_state_check(&cr, t->cr4_allowed, t->efer_allowed) || s->cr8 > 15) {
+        return E_INVAL;
+    }
+    bool pae32 = s->cr0 & CR0_PG && s->cr4 & CR4_PAE && !(s->efer & EFER_LMA);
+    if (pae32 && load_pdptes(v, s->cr3) != E_OK) {
+        return E_INVAL;
+    }
+    for (u32 i = 0; i < SEG_COUNT; i++) {
+        write_segment(i, &s->seg[i]);
+    }
+    vmcs_write(GUEST_GDTR_BASE, s->gdt_base);
+    vmcs_write32(GUEST_GDTR_LIMIT, s->gdt_limit);
+    vmcs_write(GUEST_IDTR_BASE, s->idt_base);
+    vmcs_write32(GUEST_IDTR_LIMIT, s->idt_limit);
+    write_cr0_guest(s->cr0);
+    vmcs_write(GUEST_CR3, s->cr3);
+    write_cr4_guest(v, s->cr4);
+    write_efer_guest(v, s->efer);
+    v->cr8 = s->cr8;
+    v->cr2 = s->cr2;
+    if (vmx_msrs_live(v)) {
+        write_cr2(s->cr2);
+    }
+    vmx_flush_linear(v);
+    return E_OK;
+}
+
+static int set_msrs(struct vcpu *v, const struct vcpu_state *s)
+{
+    u64 supported = v->vm->cpuid->xcr0;
+
+    if (!address_canonical(s->msr_lstar) || !address_canonical(s->msr_cstar) ||
+        !address_canonical(s->msr_kernel_gs_base) || !address_canonical(s->msr_sysenter_esp) ||
+        !address_canonical(s->msr_sysenter_eip) || s->msr_fmask >> 32 || s->msr_tsc_aux >> 32 ||
+        s->msr_sysenter_cs >> 32 || !pat_check(s->msr_pat) || s->msr_debugctl & ~DEBUGCTL_BTF ||
+        s->dr7 >> 32 || s->pending_debug & ~(FIELD(3, 0) | BIT(12) | BIT(14))) {
+        return E_INVAL;
+    }
+    if (supported ? !xcr0_check(s->xcr0, supported) : s->xcr0 > 1) {
+        return E_INVAL;
+    }
+    if (supported) {
+        vmx_write(v, VIRT_XCR0, s->xcr0);
+    }
+    vmx_write(v, VIRT_STAR, s->msr_star);
+    vmx_write(v, VIRT_LSTAR, s->msr_lstar);
+    v->cstar = s->msr_cstar;
+    vmx_write(v, VIRT_FMASK, s->msr_fmask);
+    vmx_write(v, VIRT_KERNEL_GS_BASE, s->msr_kernel_gs_base);
+    vmx_write(v, VIRT_TSC_AUX, s->msr_tsc_aux);
+    vmcs_write32(GUEST_SYSENTER_CS, s->msr_sysenter_cs);
+    vmcs_write(GUEST_SYSENTER_ESP, s->msr_sysenter_esp);
+    vmcs_write(GUEST_SYSENTER_EIP, s->msr_sysenter_eip);
+    vmcs_write64(GUEST_PAT, s->msr_pat);
+    vmcs_write64(GUEST_DEBUGCTL, s->msr_debugctl);
+    vmcs_write(GUEST_DR7, (s->dr7 & ~(BIT(11) | BIT(12) | FIELD(15, 14))) | DR7_FIXED);
+    vmcs_write(GUEST_PENDING_DEBUG, s->pending_debug);
+    if (s->dr7 & 0xff) {
+        vmx_give_debug(v); /* breakpoints are armed: their addresses must be there */
+    }
+    return E_OK;
+}
+
+int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
+{
+    int error = E_OK;
+
+    if (groups & VCPU_STATE_EVENT &&
+        (s->interruptibility & ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS | BLOCKED_BY_NMI) ||
+         (s->interruptibility & 3) == 3)) {
+        return E_INVAL;
+    }
+    if (groups & VCPU_STATE_SYS) {
+        error = set_sys(v, s);
+    }
+    if (!error && groups & VCPU_STATE_MSR) {
+        error = set_msrs(v, s);
+    }
+    if (error) {
+        return error;
+    }
+    if (groups & VCPU_STATE_GPR) {
+        memcpy(v->gpr, s->gpr, sizeof(v->gpr));
+        vmcs_write(GUEST_RSP, s->gpr[GPR_RSP]);
+        vmcs_write(GUEST_RIP, s->rip);
+        vmcs_write(GUEST_RFLAGS, (s->rflags & ~RFLAGS_RESERVED) | RFLAGS_FIXED);
+    }
+    if (groups & VCPU_STATE_EVENT) {
+        vmcs_write32(GUEST_INTERRUPTIBILITY, s->interruptibility);
+        v->halted = s->halted != 0;
+    }
+    vmx_of(v)->checked = false;
+    return E_OK;
+}
+
+void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
+{
+    if (groups & VCPU_STATE_GPR) {
+        memcpy(s->gpr, v->gpr, sizeof(s->gpr));
+        s->gpr[GPR_RSP] = vmcs_read(GUEST_RSP);
+        s->rip = vmcs_read(GUEST_RIP);
+        s->rflags = vmcs_read(GUEST_RFLAGS);
+    }
+    if (groups & VCPU_STATE_SYS) {
+        for (u32 i = 0; i < SEG_COUNT; i++) {
+            read_segment(i, &s->seg[i]);
+        }
+        s->gdt_base = vmcs_read(GUEST_GDTR_BASE);
+        s->gdt_limit = vmcs_read32(GUEST_GDTR_LIMIT);
+        s->idt_base = vmcs_read(GUEST_IDTR_BASE);
+        s->idt_limit = vmcs_read32(GUEST_IDTR_LIMIT);
+        s->cr0 = vmx_read(v, VIRT_CR0);
+        s->cr2 = vmx_msrs_live(v) ? read_cr2() : v->cr2;
+        s->cr3 = vmcs_read(GUEST_CR3);
+        s->cr4 = vmx_read(v, VIRT_CR4);
+        s->cr8 = v->cr8;
+        s->efer = vmcs_read64(GUEST_EFER);
+    }
+    if (groups & VCPU_STATE_MSR) {
+        s->xcr0 = v->xcr0;
+        s->msr_star = v->star;
+        s->msr_lstar = v->lstar;
+        s->msr_cstar = v->cstar;
+        s->msr_fmask = v->fmask;
+        s->msr_kernel_gs_base = vmx_read(v, VIRT_KERNEL_GS_BASE);
+        s->msr_tsc_aux = v->tsc_aux;
+        s->msr_sysenter_cs = vmcs_read32(GUEST_SYSENTER_CS);
+        s->msr_sysenter_esp = vmcs_read(GUEST_SYSENTER_ESP);
+        s->msr_sysenter_eip = vmcs_read(GUEST_SYSENTER_EIP);
+        s->msr_pat = vmcs_read64(GUEST_PAT);
+        s->msr_debugctl = vmcs_read64(GUEST_DEBUGCTL);
+        s->dr7 = vmcs_read(GUEST_DR7);
+        s->pending_debug = vmcs_read(GUEST_PENDING_DEBUG);
+    }
+    if (groups & VCPU_STATE_EVENT) {
+        s->interruptibility = vmcs_read32(GUEST_INTERRUPTIBILITY);
+        s->halted = v->halted;
+    }
+}
+
+/* SDM 3A "Processor State After Reset" */
+void vmx_reset_state(struct vcpu *v)
+{
+    const u32 data = 0x93, code = 0x9b, ldt = 0x82, tss = 0x8b;
+
+    for (u32 i = 0; i < SEG_COUNT; i++) {
+        u32 access = i == SEG_CS ? code : i == SEG_LDTR ? ldt : i == SEG_TR ? tss : data;
+        write_segment(i, &(struct vcpu_seg){.limit = 0xffff, .access = access});
+    }
+    vmcs_write16(GUEST_CS_SELECTOR, 0xf000);
+    vmcs_write(GUEST_CS_BASE, 0xffff0000);
+    vmcs_write(GUEST_GDTR_BASE, 0);
+    vmcs_write32(GUEST_GDTR_LIMIT, 0xffff);
+    vmcs_write(GUEST_IDTR_BASE, 0);
+    vmcs_write32(GUEST_IDTR_LIMIT, 0xffff);
+
+    vmcs_write(CR0_MASK, cr0_owned());
+    vmcs_write(CR4_MASK, cr4_owned(v));
+    write_cr0_guest(CR0_CD | CR0_NW | CR0_ET);
+    vmcs_write(GUEST_CR3, 0);
+    write_cr4_guest(v, 0);
+    write_efer_guest(v, 0);
+    vmcs_write64(GUEST_PDPTE0, 0);
+    vmcs_write64(GUEST_PDPTE1, 0);
+    vmcs_write64(GUEST_PDPTE2, 0);
+    vmcs_write64(GUEST_PDPTE3, 0);
+    vmcs_write64(GUEST_PAT, PAT_AFTER_RESET);
+    vmcs_write64(GUEST_DEBUGCTL, 0);
+    vmcs_write32(GUEST_SYSENTER_CS, 0);
+    vmcs_write(GUEST_SYSENTER_ESP, 0);
+    vmcs_write(GUEST_SYSENTER_EIP, 0);
+    vmcs_write(GUEST_DR7, DR7_FIXED);
+    vmcs_write32(GUEST_PREEMPT_TIMER, 0);
+    vmcs_write32(GUEST_INTERRUPTIBILITY, 0);
+    vmcs_write32(GUEST_ACTIVITY, ACTIVITY_ACTIVE);
+    vmcs_write(GUEST_PENDING_DEBUG, 0);
+
+    vmcs_write(GUEST_RSP, 0);
+    vmcs_write(GUEST_RIP, 0xfff0);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
+    memset(v->gpr, 0, sizeof(v->gpr));
+    v->gpr[GPR_RDX] = v->vm->cpuid->signature;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the VT-x backend share. */
+#ifndef ARCH_X86_VMX_VMX_H
+#define ARCH_X86_VMX_VMX_H
+
+#include "arch/x86/vmx/caps.h"
+#include "arch/x86/vmx/fields.h"
+#include "kernel/vcpu.h"
+#include "kernel/virt.h"
+#include "lib/types.h"
+
+/* Of one vCPU: vcpu.backend. */
+struct vmx_vcpu {
+    hpa_t vmcs;
+    u16 vpid;          /* 0: none */
+    bool debug_live;   /* DR0 to DR3 and DR6 of the CPU are the guest's while it is resident */
+    bool syscall_live; /* STAR, LSTAR and FMASK of the CPU are the guest's */
+    bool checked;      /* the VMCS passed its first consistency check */
+    u32 proc;          /* the control field's current value */
+    u64 eptp;
+    u64 host_cr3;   /* the control field's current value */
+    s32 active_cpu; /* the CPU that caches its VMCS, -1: none (VMCLEAR done) */
+    s32 last_cpu;   /* the CPU it was loaded on last, whose caches its VPID knows; -1: none */
+};
+
+/* Of one CPU: cpu.virt. */
+struct vmx_cpu {
+    hpa_t vmxon;
+    bool on;
+};
+
+extern struct vmx_caps vmx_caps; /* the same on all CPUs; written once by preflight */
+
+static inline struct vmx_vcpu *vmx_of(struct vcpu *v)
+{
+    return v->backend;
+}
+
+/* vmx.c: cached translations of v's linear addresses are forgotten. */
+void vmx_flush_linear(struct vcpu *v);
+
+/* state.c: registers and whole state; v is resident. */
+u64 vmx_read(struct vcpu *v, enum virt_reg r);
+void vmx_write(struct vcpu *v, enum virt_reg r, u64 value);
+void vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value);
+void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups);
+int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups);
+/* Guest state after INIT, into the current VMCS and v. */
+void vmx_reset_state(struct vcpu *v);
+
+/* fpu.c: what the CPU shares between guests: x87, SSE, AVX; debug registers; SYSCALL MSRs. */
+u64 vmx_fpu_bytes(void);
+void vmx_fpu_reset(struct vcpu *v);
+void vmx_fpu_load(struct vcpu *v);
+void vmx_fpu_unload(struct vcpu *v);
+void vmx_debug_load(struct vcpu *v);
+void vmx_debug_unload(struct vcpu *v);
+void vmx_give_debug(struct vcpu *v);
+void vmx_write_dr6(u64 value);
+void vmx_msrs_enter(struct vcpu *v);
+void vmx_msrs_leave(struct vcpu *v);
+/* Are v's KERNEL_GS_BASE and CR2 in the CPU? */
+bool vmx_msrs_live(const struct vcpu *v);
+/* The guest's EFER.SCE is on: its STAR, LSTAR and FMASK must be in the CPU. */
+void vmx_syscall_load(struct vcpu *v);
+
+/* inject.c */
+bool vmx_can_take(struct vcpu *v, enum virt_window w);
+void vmx_set_window(struct vcpu *v, enum virt_window w, bool on);
+void vmx_inject(struct vcpu *v, const struct event *e);
+/* An event whose delivery the last exit interrupted is queued again in v->event. */
+void vmx_take_vectoring(struct vcpu *v);
+
+/* exit.c */
+void vmx_run(struct vcpu *v);
+void vmx_advance(struct vcpu *v);
+
+/* entry.asm: enters the guest again and again until C says otherwise. HOST_RIP is vmx_exit_stub. */
+void vmx_enter(struct vcpu *v);
+void vmx_exit_stub(void);
+
+/* What the stub calls. Answers of the first two: */
+enum {
+    VMX_LEAVE,  /* slow: SYS_VCPU_RUN returns; fast: not settled, save all and go the slow way */
+    VMX_RESUME, /* enter again */
+    VMX_LAUNCH, /* slow: enter, but the VMCS was cleared; fast: settled, but hazards wait */
+};
+u32 vmx_exit_fast(struct vcpu *v);
+u32 vmx_exit_slow(struct vcpu *v, u32 fast_answer);
+void vmx_entry_failed(struct vcpu *v);
+
+/* dump.c, to the kernel log: all state, and each rule of SDM 3C "VM Entries" that the VMCS breaks.
+ */
+void vmx_dump(struct vcpu *v);
+/* Before the first entry of a vCPU: only the rules for control and host fields, which we alone
+ * write. */
+void vmx_check_own(struct vcpu *v);
+
+/* names.c */
+const char *vmx_reason_name(u32 reason);
+const char *vmx_instruction_error(u32 error);
+
+#endif
