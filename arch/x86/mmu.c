@@ -221,8 +221,10 @@ void arch_kernel_walk(bool (*fn)(void *arg, u64 va, u64 pa, u64 bytes, u64 perm)
 {
     struct kernel_walk w = {fn, arg};
 
+    /* not the windows, which other CPUs open and close meanwhile */
     spin_lock(&lock);
-    pt_walk(&kernel_pt, 0, BIT(VA_BITS), walk_leaf, &w);
+    pt_walk(&kernel_pt, 0, linear(KVA_WINDOWS), walk_leaf, &w);
+    pt_walk(&kernel_pt, linear(KVA_WINDOWS) + SIZE_1G, BIT(VA_BITS), walk_leaf, &w);
     spin_unlock(&lock);
 }
 

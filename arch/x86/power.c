@@ -89,6 +89,8 @@ void arch_power(u32 action)
     console_drain();
     if (action == POWER_OFF) {
         power_off();
+        static const char text[] = "the machine did not switch itself off: please do\n";
+        arch_console_write(text, sizeof(text) - 1);
     } else if (action == POWER_REBOOT) {
         reboot();
     }

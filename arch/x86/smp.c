@@ -161,6 +161,9 @@ void arch_start_cpus(const struct bootinfo *bi)
     trampoline_init(page);
     for (u32 i = 1; i < MIN(bi->cpu_count, BOOT_MAX_CPUS); i++) {
         u32 id = cpu_count;
+        if (bi->cpu_apic_ids[i] == boot_cpu.apic_id) {
+            continue; /* an INIT would be our own end */
+        }
         struct cpu *c = cpu_create(id, bi->cpu_apic_ids[i]);
         if (!c) {
             klog("smp: no memory for CPU %u (APIC ID %u)", i, bi->cpu_apic_ids[i]);

@@ -53,7 +53,7 @@ void arch_early_init(const struct bootinfo *bi)
 
 void arch_boot_cpu_init(const struct bootinfo *bi)
 {
-    (void)bi;
+    legacy_init(bi);
     lapic_init();
     if (boot_cpu.apic_id != lapic_id()) {
         klog("cpu 0: APIC ID is %u, the loader said %u", lapic_id(), boot_cpu.apic_id);

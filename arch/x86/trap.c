@@ -96,7 +96,6 @@ void arch_interrupt(u32 vector)
             lapic_timer_set(c->deadline);
         } else {
             c->deadline = ~0ull;
-            lapic_timer_set(~0ull);
             kernel_timer();
         }
         break;
