@@ -5,6 +5,7 @@
 #include "kernel/exit.h"
 
 #include "arch/arch.h"
+#include "kernel/boot.h"
 #include "kernel/cpuid.h"
 #include "kernel/cr.h"
 #include "kernel/exit_fast.h"
@@ -211,7 +212,7 @@ bool exit_hazards(struct vcpu *v)
             continue;
         }
         if (ch & CPU_HAZARD_STOP) {
-            arch_halt();
+            boot_stop_this_cpu();
         }
         if (ch & CPU_HAZARD_TLB) {
             __atomic_and_fetch(&c->hazards, ~CPU_HAZARD_TLB, __ATOMIC_SEQ_CST);

@@ -6,6 +6,7 @@
 #include "kernel/exit.h"
 #include "kernel/kmem.h"
 #include "kernel/log.h"
+#include "kernel/msr.h"
 #include "kernel/process.h"
 #include "kernel/sched.h"
 #include "kernel/thread.h"
@@ -29,6 +30,7 @@ int vcpu_create(struct vm *vm, u32 index, struct vcpu **out)
     v->index = index;
     v->cpu = -1;
     v->event.type = EVENT_NONE;
+    msr_reset(v);
     int error = virt->vcpu_create(v);
     if (error) {
         process_kfree(vm->payer, v, sizeof(*v));
@@ -148,8 +150,9 @@ s64 vcpu_run(struct vcpu *v, u64 flags, u64 value)
     if (flags & VCPU_RUN_ADVANCE) {
         virt->advance(v);
     }
+    v->clock_tsc = arch_tsc();
     if (UNLIKELY(!v->start_tsc)) {
-        v->start_tsc = arch_tsc();
+        v->start_tsc = v->clock_tsc;
     }
     if (exit_hazards(v)) {
         virt->run(v);

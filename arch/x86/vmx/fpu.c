@@ -40,6 +40,11 @@ u64 vmx_fpu_bytes(void)
     return bytes;
 }
 
+u64 vmx_fpu_cr4(void)
+{
+    return CR4_OSFXSR | CR4_OSXMMEXCPT | (components ? CR4_OSXSAVE : 0);
+}
+
 void vmx_fpu_reset(struct vcpu *v)
 {
     u8 *area = v->fpu;

@@ -163,7 +163,7 @@ static int vmx_cpu_start(struct cpu *c)
     /* Guard: an emulator's VMXON checks less than the SDM says, so the fixed bits are set and
      * tested. */
     write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & (vmx_caps.cr0_fixed1 | ~0xffffffffull));
-    write_cr4(read_cr4() | vmx_caps.cr4_fixed0 | CR4_VMXE);
+    write_cr4(read_cr4() | vmx_caps.cr4_fixed0 | CR4_VMXE | vmx_fpu_cr4());
     bool fixed = !(read_cr0() & ~vmx_caps.cr0_fixed1) && !(read_cr4() & ~vmx_caps.cr4_fixed1);
     if (!fixed || !vmxon(vc->vmxon)) {
         klog("CPU %u: VMXON failed, CR0 %llx CR4 %llx", c->id, (unsigned long long)read_cr0(),

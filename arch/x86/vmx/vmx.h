@@ -50,6 +50,7 @@ void vmx_reset_state(struct vcpu *v);
 
 /* fpu.c: what the CPU shares between guests: x87, SSE, AVX; debug registers; SYSCALL MSRs. */
 u64 vmx_fpu_bytes(void);
+u64 vmx_fpu_cr4(void); /* bits of the host's CR4 that switching it needs */
 void vmx_fpu_reset(struct vcpu *v);
 void vmx_fpu_load(struct vcpu *v);
 void vmx_fpu_unload(struct vcpu *v);
