@@ -3,7 +3,9 @@
 # project that it is linked with. Unit tests (tests/unit/test_X.c) use cmocka; a line
 # /* SANITIZE: thread */ takes the thread sanitizer in place of address and undefined behaviour.
 # Fuzzers (tests/fuzz/fuzz_X.c) use libFuzzer, seeds from tests/fuzz/corpus/X/, words from
-# tests/fuzz/X.dict.
+# tests/fuzz/X.dict. A line /* HARNESS: kernel */ compiles all that the test is made of with
+# tests/host/kernel_host.h ahead of everything; KERNEL_HOST among its sources stands for the whole kernel
+# and the fake machine that it boots on.
 UNIT_C    := $(wildcard tests/unit/test_*.c)
 UNIT_BIN  := $(UNIT_C:tests/unit/%.c=$(BUILD)/unit/%)
 FUZZ_C    := $(wildcard tests/fuzz/fuzz_*.c)
@@ -14,29 +16,42 @@ T         ?= 60
 HOST_WARN  := -std=gnu11 -I. -g -O1 -Wall -Wextra -Werror -fno-omit-frame-pointer -MMD -MP
 UNIT_asan  := -fsanitize=address,undefined -fno-sanitize-recover=all
 UNIT_tsan  := -fsanitize=thread
+UNIT_kernel := $(UNIT_asan) -include tests/host/kernel_host.h
 FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_kernel := -include tests/host/kernel_host.h
+
+HOST_KERNEL_C := $(filter-out kernel/kmem.c kernel/panic.c kernel/selftest.c,$(wildcard kernel/*.c)) \
+        lib/pagetable.c lib/pagetable_format.c lib/format.c $(wildcard tests/host/*.c)
 
 # The words after a tag in the head of a file: $(call tagged,SOURCES,file)
 tagged = $(shell sed -n 's|^ *[/*]* *$(1): *\([^*]*\).*|\1|p' $(2))
+sources = $(subst KERNEL_HOST,$(HOST_KERNEL_C),$(call tagged,SOURCES,$(1)))
+# asan, tsan or kernel
+flavour = $(or $(if $(filter thread,$(call tagged,SANITIZE,$(1))),tsan),$(call tagged,HARNESS,$(1)),asan)
 
-# One unit test: $(call unit_rule,name,asan or tsan)
+# One unit test: $(call unit_rule,name,flavour)
 define unit_rule
-$(BUILD)/unit/$(1): $(BUILD)/unit/$(2)/tests/unit/$(1).o $(patsubst %.c,$(BUILD)/unit/$(2)/%.o,$(call tagged,SOURCES,tests/unit/$(1).c))
+$(BUILD)/unit/$(1): $(BUILD)/unit/$(2)/tests/unit/$(1).o $(patsubst %.c,$(BUILD)/unit/$(2)/%.o,$(call sources,tests/unit/$(1).c))
 	$$(Q)$$(CC) $$(UNIT_$(2)) -o $$@ $$(filter %.o,$$^) -lcmocka -lpthread
 endef
 
 define fuzz_rule
-$(BUILD)/fuzz/$(1): $(BUILD)/fuzz/obj/tests/fuzz/$(1).o $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(call tagged,SOURCES,tests/fuzz/$(1).c))
+$(BUILD)/fuzz/$(1): $(BUILD)/fuzz/$(2)/tests/fuzz/$(1).o $(patsubst %.c,$(BUILD)/fuzz/$(2)/%.o,$(call sources,tests/fuzz/$(1).c))
 	$$(Q)$$(CLANG) -fsanitize=fuzzer $$(FUZZ_FLAGS) -o $$@ $$(filter %.o,$$^)
 endef
 
-$(foreach t,$(UNIT_C:tests/unit/%.c=%),$(eval $(call unit_rule,$(t),$(if $(filter thread,$(call tagged,SANITIZE,tests/unit/$(t).c)),tsan,asan))))
-$(foreach t,$(FUZZ_C:tests/fuzz/%.c=%),$(eval $(call fuzz_rule,$(t))))
+$(foreach t,$(UNIT_C:tests/unit/%.c=%),$(eval $(call unit_rule,$(t),$(strip $(call flavour,tests/unit/$(t).c)))))
+$(foreach t,$(FUZZ_C:tests/fuzz/%.c=%),$(eval $(call fuzz_rule,$(t),$(patsubst asan,obj,$(strip $(call flavour,tests/fuzz/$(t).c))))))
 
 $(BUILD)/unit/asan/%.o: %.c
 	$(Q)mkdir -p $(@D)
 	$(Q)echo "  UNITCC  $<"
 	$(Q)$(CC) $(HOST_WARN) $(UNIT_asan) -c -o $@ $<
+
+$(BUILD)/unit/kernel/%.o: %.c
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  UNITCC  $<"
+	$(Q)$(CC) $(HOST_WARN) $(UNIT_kernel) -c -o $@ $<
 
 $(BUILD)/unit/tsan/%.o: %.c
 	$(Q)mkdir -p $(@D)
@@ -47,6 +62,11 @@ $(BUILD)/fuzz/obj/%.o: %.c
 	$(Q)mkdir -p $(@D)
 	$(Q)echo "  FUZZCC  $<"
 	$(Q)$(CLANG) $(HOST_WARN) -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c -o $@ $<
+
+$(BUILD)/fuzz/kernel/%.o: %.c
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  FUZZCC  $<"
+	$(Q)$(CLANG) $(HOST_WARN) -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) $(FUZZ_kernel) -c -o $@ $<
 
 .PHONY: unit fuzz unit-build fuzz-build
 unit-build: $(UNIT_BIN)

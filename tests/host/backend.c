@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/* The fake machine's virtualization. */
+#include "tests/host/backend.h"
+
+#include <string.h>
+
+#include "arch/arch.h"
+#include "kernel/kmem.h"
+#include "kernel/thread.h"
+#include "kernel/vm.h"
+#include "lib/hw/x86.h"
+#include "tests/host/machine.h"
+
+#define REGISTERS   (VIRT_TSC_AUX + 1)
+#define ENTRY_TICKS 100
+#define CR0_RESET   (CR0_ET)
+
+struct fake_vcpu {
+    u64 reg[REGISTERS];
+    struct vcpu_state state; /* what has no register above */
+    s32 loaded;              /* on this CPU, -1: none */
+    bool msrs;               /* SYSCALL MSRs are the guest's */
+    bool window[2];
+};
+
+guest_fn backend_guest;
+struct backend_counts backend;
+
+static struct fake_vcpu *of(struct vcpu *v)
+{
+    return v->backend;
+}
+
+static void check_resident(struct vcpu *v)
+{
+    CHECK_EQUAL(of(v)->loaded, cpu_this()->id);
+    CHECK(cpu_this()->resident == v && v->cpu == (s32)cpu_this()->id);
+}
+
+u64 *backend_register(struct vcpu *v, enum virt_reg r)
+{
+    return &of(v)->reg[r];
+}
+
+static const char *fake_preflight(void)
+{
+    return host_config.no_virt ? "this CPU has no virtualization" : NULL;
+}
+
+static int fake_cpu_start(struct cpu *c)
+{
+    c->virt = &backend;
+    return E_OK;
+}
+
+static void fake_cpu_stop(struct cpu *c)
+{
+    CHECK(!c->resident);
+    c->virt = NULL;
+}
+
+static const struct pt_format *fake_nested_format(u32 *levels)
+{
+    static struct pt_format smaller;
+
+    *levels = 4;
+    if (!host_config.nested_leaf) {
+        return &pt_format_ept_1g;
+    }
+    smaller = pt_format_ept;
+    smaller.largest_leaf = host_config.nested_leaf - 1;
+    return &smaller;
+}
+
+static u64 fake_nested_ram_perm(void)
+{
+    return PT_READ | PT_WRITE | PT_EXEC | PT_MEMTYPE(6);
+}
+
+static u32 fake_features(void)
+{
+    return VIRT_FEATURE_RDTSCP | VIRT_FEATURE_INVPCID;
+}
+
+static int fake_vcpu_create(struct vcpu *v)
+{
+    struct fake_vcpu *f = kmem_alloc(sizeof(*f));
+
+    if (!f) {
+        return E_NO_MEMORY;
+    }
+    f->loaded = -1;
+    f->reg[VIRT_RIP] = 0xfff0;
+    f->reg[VIRT_RFLAGS] = RFLAGS_FIXED;
+    f->reg[VIRT_CR0] = CR0_RESET;
+    v->backend = f;
+    backend.created++;
+    return E_OK;
+}
+
+static void fake_vcpu_destroy(struct vcpu *v)
+{
+    CHECK_EQUAL(of(v)->loaded, -1);
+    CHECK(!of(v)->msrs);
+    for (u32 i = 0; i < cpu_count; i++) {
+        CHECK(cpus[i]->resident != v && cpus[i]->msrs_of != v);
+    }
+    kmem_free(of(v));
+    v->backend = NULL;
+    backend.destroyed++;
+}
+
+static void fake_load(struct vcpu *v)
+{
+    host_preempt();
+    CHECK_EQUAL(of(v)->loaded, -1);
+    of(v)->loaded = (s32)cpu_this()->id;
+    backend.loads++;
+}
+
+static void fake_unload(struct vcpu *v)
+{
+    host_preempt();
+    CHECK_EQUAL(of(v)->loaded, cpu_this()->id);
+    CHECK(!of(v)->msrs);
+    of(v)->loaded = -1;
+    backend.unloads++;
+}
+
+static void fake_msrs_leave(struct vcpu *v)
+{
+    CHECK(of(v)->loaded == (s32)cpu_this()->id && of(v)->msrs);
+    of(v)->msrs = false;
+}
+
+static void fake_msrs_enter(struct vcpu *v)
+{
+    CHECK(of(v)->loaded == (s32)cpu_this()->id && !of(v)->msrs);
+    of(v)->msrs = true;
+}
+
+static void default_guest(struct vcpu *v, struct exit *x)
+{
+    (void)v;
+    x->kind = EXIT_IO;
+    x->io.port = 0xf4;
+    x->io.bytes = 4;
+}
+
+static void fake_run(struct vcpu *v)
+{
+    struct exit x;
+
+    do {
+        check_resident(v);
+        CHECK(of(v)->msrs && v->thread == cpu_this()->current && v == v->thread->vcpu);
+        backend.entries++;
+        memset(&x, 0, sizeof(x));
+        if (host_spend_in_guest(ENTRY_TICKS)) {
+            x.kind = EXIT_INTERRUPT;
+        } else if (arch_tsc() >= cpu_this()->slice_end) {
+            x.kind = EXIT_TIMER;
+        } else {
+            (backend_guest ? backend_guest : default_guest)(v, &x);
+        }
+    } while (exit_settle(v, &x));
+}
+
+static void fake_advance(struct vcpu *v)
+{
+    check_resident(v);
+    of(v)->reg[VIRT_RIP] += 2;
+    backend.advances++;
+}
+
+static u64 fake_read(struct vcpu *v, enum virt_reg r)
+{
+    check_resident(v);
+    CHECK(r < REGISTERS);
+    return of(v)->reg[r];
+}
+
+static void fake_write(struct vcpu *v, enum virt_reg r, u64 value)
+{
+    check_resident(v);
+    CHECK(r < REGISTERS && r != VIRT_CPL && r != VIRT_CS_L && r != VIRT_CR0 && r != VIRT_CR4);
+    of(v)->reg[r] = value;
+    if (r == VIRT_TSC_OFFSET) {
+        v->tsc_offset = value;
+    }
+}
+
+static void fake_write_owned(struct vcpu *v, enum virt_reg r, u64 value)
+{
+    check_resident(v);
+    CHECK(r == VIRT_CR0 || r == VIRT_CR4);
+    of(v)->reg[r] = value;
+}
+
+static void fake_give_debug(struct vcpu *v)
+{
+    check_resident(v);
+}
+
+static void fake_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
+{
+    check_resident(v);
+    *s = of(v)->state;
+    if (groups & VCPU_STATE_GPR) {
+        memcpy(s->gpr, v->gpr, sizeof(s->gpr));
+        s->rip = of(v)->reg[VIRT_RIP];
+        s->rflags = of(v)->reg[VIRT_RFLAGS];
+    }
+}
+
+static int fake_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
+{
+    check_resident(v);
+    if (groups & VCPU_STATE_GPR) {
+        if (!(s->rflags & RFLAGS_FIXED)) {
+            return E_INVAL;
+        }
+        memcpy(v->gpr, s->gpr, sizeof(s->gpr));
+        of(v)->reg[VIRT_RIP] = s->rip;
+        of(v)->reg[VIRT_RFLAGS] = s->rflags;
+    }
+    if (groups & VCPU_STATE_EVENT) {
+        v->halted = s->halted & 1;
+    }
+    of(v)->state = *s;
+    return E_OK;
+}
+
+static bool fake_can_take(struct vcpu *v, enum virt_window w)
+{
+    check_resident(v);
+    return w == WINDOW_NMI || of(v)->reg[VIRT_RFLAGS] & RFLAGS_IF;
+}
+
+static void fake_set_window(struct vcpu *v, enum virt_window w, bool on)
+{
+    check_resident(v);
+    of(v)->window[w] = on;
+}
+
+static void fake_inject(struct vcpu *v, const struct event *e)
+{
+    check_resident(v);
+    CHECK(e->type != EVENT_NONE);
+    backend.injected++;
+    backend.last_event = *e;
+}
+
+static void fake_flush(struct vcpu *v)
+{
+    check_resident(v);
+    backend.flushes++;
+}
+
+static void fake_dump(struct vcpu *v)
+{
+    check_resident(v);
+    backend.dumps++;
+}
+
+const struct virt virt_vmx = {
+    .name = "fake",
+    .preflight = fake_preflight,
+    .cpu_start = fake_cpu_start,
+    .cpu_stop = fake_cpu_stop,
+    .nested_format = fake_nested_format,
+    .nested_ram_perm = fake_nested_ram_perm,
+    .features = fake_features,
+    .vcpu_create = fake_vcpu_create,
+    .vcpu_destroy = fake_vcpu_destroy,
+    .load = fake_load,
+    .unload = fake_unload,
+    .msrs_leave = fake_msrs_leave,
+    .msrs_enter = fake_msrs_enter,
+    .run = fake_run,
+    .advance = fake_advance,
+    .read = fake_read,
+    .write = fake_write,
+    .write_owned = fake_write_owned,
+    .give_debug = fake_give_debug,
+    .get_state = fake_get_state,
+    .set_state = fake_set_state,
+    .can_take = fake_can_take,
+    .set_window = fake_set_window,
+    .inject = fake_inject,
+    .flush = fake_flush,
+    .dump = fake_dump,
+};
