@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SOURCES: vmm/machine/emulate.c vmm/machine/stringio.c vmm/machine/decode.c vmm/machine/walk.c
- * vmm/machine/ram.c vmm/machine/bus.c */
+/* SOURCES: vmm/machine/emulate.c vmm/machine/stringio.c vmm/machine/decode.c */
+/* SOURCES: vmm/machine/walk.c vmm/machine/ram.c vmm/machine/bus.c */
 /* String I/O and moves outside RAM, with the faults they can meet half way. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SOURCES: vmm/device/uart16550.c vmm/device/debugcon.c vmm/device/debugexit.c vmm/machine/bus.c
- * vmm/machine/ram.c lib/format.c tests/unit/fake_host.c */
+/* SOURCES: vmm/device/uart16550.c vmm/device/debugcon.c vmm/device/debugexit.c */
+/* SOURCES: vmm/machine/bus.c vmm/machine/ram.c lib/format.c tests/unit/fake_host.c */
 /* The UART register by register, and the two debug ports. */
 #include <setjmp.h>
 #include <stdarg.h>
