@@ -35,7 +35,7 @@ struct memory *memory_create(u64 bytes, struct process *payer)
             goto undo_frames;
         }
     }
-    m->object = (struct object){OBJECT_MEMORY, 1};
+    m->object = (struct object){OBJECT_MEMORY, 1, NULL};
     m->bytes = bytes;
     m->payer = payer;
     object_ref(&payer->object);
@@ -60,7 +60,7 @@ struct memory *memory_from_module(u64 base, u64 bytes)
     if (!m) {
         return NULL;
     }
-    m->object = (struct object){OBJECT_MEMORY, 1};
+    m->object = (struct object){OBJECT_MEMORY, 1, NULL};
     m->bytes = ALIGN_UP(bytes, PAGE_SIZE);
     m->module_base = base;
     return list_add(m);

@@ -13,7 +13,7 @@ struct notify *notify_create(struct process *payer)
     struct notify *n = process_kalloc(payer, sizeof(*n));
 
     if (n) {
-        n->object = (struct object){OBJECT_EVENT, 1};
+        n->object = (struct object){OBJECT_EVENT, 1, NULL};
         n->payer = payer;
         object_ref(&payer->object);
     }

@@ -21,10 +21,28 @@ void object_ref(struct object *o)
     o->refs++;
 }
 
+/* The end of an object drops references of its own, and ring 3 can make chains of any length: so
+ * objects wait in a list for their end, and the stack stays short. All is done when the first call
+ * returns. */
 void object_unref(struct object *o)
 {
+    static struct object *dead; /* under the kernel lock, as is the next */
+    static bool at_work;
+
     ASSERT(spin_held(&kernel_lock) && o->refs > 0);
-    if (--o->refs == 0 && o->type != OBJECT_SYSTEM) {
+    if (--o->refs || o->type == OBJECT_SYSTEM) {
+        return;
+    }
+    o->next_dead = dead;
+    dead = o;
+    if (at_work) {
+        return;
+    }
+    at_work = true;
+    while (dead) {
+        o = dead;
+        dead = o->next_dead;
         destroy[o->type](o);
     }
+    at_work = false;
 }

@@ -21,6 +21,7 @@ enum object_type {
 struct object {
     u32 type;
     u32 refs;
+    struct object *next_dead; /* without references, waiting for its end */
 };
 
 void object_ref(struct object *o);

@@ -106,7 +106,7 @@ struct process *process_create(const struct process_args *args, struct process *
     if (!p) {
         return NULL;
     }
-    p->object = (struct object){OBJECT_PROCESS, 1};
+    p->object = (struct object){OBJECT_PROCESS, 1, NULL};
     memcpy(p->name, args->name, NAME_LEN);
     p->name[NAME_LEN - 1] = 0;
     p->memory.limit = args->memory_bytes;

@@ -502,6 +502,9 @@ static void thread_main(void *arg)
     struct thread *t = arg;
 
     finish_switch();
+    if (thread_dying()) {
+        thread_end(); /* killed before it ran: nothing would look at it again in ring 3 */
+    }
     arch_enter_user(t->entry, t->user_stack, t->arg);
 }
 
@@ -528,7 +531,7 @@ void sched_init_cpu(struct cpu *c)
 
     ASSERT(q && idle);
     q->cpu = c;
-    idle->object = (struct object){OBJECT_THREAD, 1};
+    idle->object = (struct object){OBJECT_THREAD, 1, NULL};
     idle->weight = WEIGHT_NORMAL;
     idle->cpu = c->id;
     idle->affinity = BIT(c->id);

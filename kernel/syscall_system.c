@@ -16,7 +16,7 @@
 
 #define CONSOLE_CHUNK 128
 
-struct object system_object = {OBJECT_SYSTEM, 1};
+struct object system_object = {OBJECT_SYSTEM, 1, NULL};
 
 /* The event behind a handle, with a reference; the kernel lock is taken only for that. */
 static struct notify *get_event(const struct call *k, u32 rights, int *error)

@@ -36,7 +36,7 @@ int thread_create(struct process *p, const struct thread_args *args, struct thre
         goto undo_thread;
     }
     /* one reference for the caller, one that lasts until the thread has ended */
-    t->object = (struct object){OBJECT_THREAD, 2};
+    t->object = (struct object){OBJECT_THREAD, 2, NULL};
     t->process = p;
     object_ref(&p->object);
     t->entry = args->entry;
@@ -96,13 +96,14 @@ void thread_end(void)
         }
     }
     p->info.run_tsc += t->run_tsc;
+    /* from here on another CPU may take the tables down */
+    arch_aspace_load(NULL);
     if (--p->thread_count == 0) {
         /* a process whose last thread returns without a status has ended well */
         if (!p->dying) {
             p->dying = 1;
             p->info.end = PROCESS_EXITED;
         }
-        arch_aspace_load(NULL);
         process_teardown(p);
     }
     spin_unlock(&kernel_lock);

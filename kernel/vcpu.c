@@ -25,7 +25,7 @@ int vcpu_create(struct vm *vm, u32 index, struct vcpu **out)
     if (!v) {
         return E_NO_MEMORY;
     }
-    v->object = (struct object){OBJECT_VCPU, 1};
+    v->object = (struct object){OBJECT_VCPU, 1, NULL};
     v->vm = vm;
     v->index = index;
     v->cpu = -1;

@@ -26,7 +26,7 @@ struct vm *vm_create(const struct vm_args *args, struct process *payer)
     if (!vm) {
         return NULL;
     }
-    vm->object = (struct object){OBJECT_VM, 1};
+    vm->object = (struct object){OBJECT_VM, 1, NULL};
     memcpy(vm->name, args->name, NAME_LEN);
     vm->name[NAME_LEN - 1] = 0;
     vm->cpus = args->cpus;

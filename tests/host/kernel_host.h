@@ -12,9 +12,12 @@
 /* Pool pages come from malloc, whose addresses are above this one. */
 #define BOOT_PHYSMAP 0x200000000000ull
 
-#define cpu_this     cpu_this_of_hardware
-#define arch_tsc     arch_tsc_of_hardware
-#define arch_pause   arch_pause_of_hardware
+/* The C library has one, too, which the sanitizers call. */
+#define sched_yield kernel_sched_yield
+
+#define cpu_this    cpu_this_of_hardware
+#define arch_tsc    arch_tsc_of_hardware
+#define arch_pause  arch_pause_of_hardware
 #include "arch/arch.h"
 #undef cpu_this
 #undef arch_tsc

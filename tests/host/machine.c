@@ -598,3 +598,14 @@ bool machine_test(const struct machine_config *config)
     }
     return waitpid(child, &status, 0) == child && WIFEXITED(status) && !WEXITSTATUS(status);
 }
+
+bool machine_test_races(struct machine_config config, u32 count)
+{
+    config.interleave = true;
+    for (config.seed = 1; config.seed <= count; config.seed++) {
+        if (!machine_test(&config)) {
+            return false;
+        }
+    }
+    return true;
+}

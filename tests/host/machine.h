@@ -47,6 +47,17 @@ void machine_stop(void);
  * manager has ended, all memory is back, nobody claims anything. Returns true when it all held. */
 bool machine_test(const struct machine_config *config);
 
+/* The same with `interleave` for seeds 1 to count. */
+bool machine_test_races(struct machine_config config, u32 count);
+
+/* A case for cmocka: the manager runs on a machine of one CPU; more settings may follow. */
+#define MACHINE_TEST(name, fn, ...)                                                                \
+    static void name(void **state)                                                                 \
+    {                                                                                              \
+        (void)state;                                                                               \
+        assert_true(machine_test(&(struct machine_config){.manager = (fn), __VA_ARGS__}));         \
+    }
+
 /* After the run: fails the test when memory or objects are left. */
 void machine_check_clean(void);
 
