@@ -110,8 +110,8 @@ static bool is_empty(const struct pagetable *pt, u64 table)
 {
     const u64 *t = table_at(pt, table);
 
-    for (u32 i = 0; i < ENTRIES; i++) {
-        if (t[i]) {
+    for (u32 i = 0; i < ENTRIES; i += 4) {
+        if (t[i] | t[i + 1] | t[i + 2] | t[i + 3]) {
             return false;
         }
     }
