@@ -1,7 +1,36 @@
 # SPDX-License-Identifier: MIT
-# The host side: set-up, image, run, tests of the whole.
-PYTHON ?= /usr/bin/python3
+# The host side: set-up, image, run, checks and tests of the whole.
+PYTHON  ?= /usr/bin/python3
+CONFIG  ?= guests/example.conf
+RUN     ?= --cpus 2
+BUILD_ABS := $(abspath $(BUILD))
 
-.PHONY: setup
+.PHONY: setup ready image run lint tools-test e2e bench test
 setup: ## install what the build and the tests need, fetch the emulator
 	$(Q)tools/setup
+
+ready: # the same, when something is missing
+	$(Q)tools/setup --check || tools/setup
+
+image: all ## write $(BUILD)/socle.img, a flashable disk, from CONFIG=guests/example.conf
+	$(Q)BUILD=$(BUILD_ABS) tools/socle image $(CONFIG) -o $(BUILD)/socle.img
+	$(Q)echo "  IMAGE   $(BUILD)/socle.img"
+
+run: ready ## build, and run CONFIG=guests/example.conf on an emulated machine (RUN="--cpus 2")
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)BUILD=$(BUILD_ABS) tools/socle run $(CONFIG) $(RUN)
+
+lint: ## check the source text
+	$(Q)tools/lint/run
+
+tools-test: ## tests of the host side's own tools
+	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest tools tests/tools
+
+e2e: all ## the whole system on emulated machines (E2E="-k name" for some)
+	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest e2e tests/e2e $(E2E)
+
+bench: all ## measure on the emulator, write $(BUILD)/bench.json
+	$(Q)BUILD=$(BUILD_ABS) tools/bench.py
+
+test: ready ## unit tests, short fuzzing, tools, end to end
+	$(Q)BUILD=$(BUILD) tests/run-all unit fuzz tools-test e2e

@@ -70,6 +70,7 @@ class Bochs:
             "ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14",
             f"ata0-master: type=disk, path={self.folder}/disk.img, mode=volatile, "
             f"journal={self.folder}/redolog",
+            "vga: extension=vbe, update_freq=5, realtime=0",  # the host's clock must not show
             "sound: waveoutdrv=dummy",
             "clock: sync=none, time0=946684800",
             f"log: {self.log_path}",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Collects what belongs on the EFI system partition and writes the disk image."""
+import struct
 from pathlib import Path
 
 from soclelib import config, fat
@@ -27,6 +28,28 @@ def read_program(name):
         return path.read_bytes()
     except OSError as error:
         raise Failure(f"{path}: not there; run 'make' first") from error
+
+
+def without_symbols(data):
+    """An ELF64 program up to the end of its last segment, without section headers: what is loaded, and
+    nothing of what debuggers want. Anything else comes back as it is."""
+    if len(data) < 64 or data[:6] != b"\x7fELF\x02\x01":
+        return data
+    table, = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    end = table + size * count
+    if size < 56 or not count or end > len(data):
+        return data
+    for at in range(table, end, size):
+        offset, = struct.unpack_from("<Q", data, at + 8)
+        length, = struct.unpack_from("<Q", data, at + 32)
+        end = max(end, offset + length)
+    if end > len(data):
+        return data
+    out = bytearray(data[:end])
+    struct.pack_into("<Q", out, 40, 0)  # section headers: where
+    struct.pack_into("<HH", out, 60, 0, 0)  # how many, which one has their names
+    return bytes(out)
 
 
 def check_name(config_path, file):
@@ -63,7 +86,7 @@ def collect(config_path, allow_missing=False):
     tree.add("socle/socle.conf", data)
     programs = ["kernel.elf", "manager.elf", "vmm.elf"] + (["selftest.elf"] if parsed.self_test else [])
     for name in programs:
-        tree.add(f"socle/{name}", read_program(name))
+        tree.add(f"socle/{name}", without_symbols(read_program(name)))
     reserved = {name.lower() for name in programs} | {"socle.conf"}
     for file in parsed.files:
         if file.name.lower() in reserved:

@@ -21,6 +21,14 @@ def start(command, env=None, output=None):
                                 start_new_session=True, preexec_fn=in_child)
 
 
+def wait(process, patience):
+    """Waits a moment for a child to end by itself."""
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        pass
+
+
 def end(process, patience=2.0):
     """Ends a child, kindly first."""
     if process is None or process.poll() is not None:

@@ -14,7 +14,7 @@ import time
 import tty
 from pathlib import Path
 
-from soclelib import image, qemu
+from soclelib import image, process, qemu
 from soclelib.bochs import Bochs
 from soclelib.common import (STATUS_GUEST, STATUS_OK, STATUS_PLATFORM, STATUS_SOCLE, STATUS_TIMEOUT, Failure,
                              say)
@@ -37,14 +37,16 @@ MEANING = {
 
 
 def wants_input(choice):
-    """Whether somebody may type: a terminal, a pipe or a file, but not /dev/null."""
+    """Whether somebody may type: a terminal, a pipe or a file with bytes, but not /dev/null."""
     if choice != "auto":
         return choice == "yes"
     try:
-        mode = os.fstat(0).st_mode
+        kind = os.fstat(0)
     except OSError:
         return False
-    return os.isatty(0) or stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+    if stat.S_ISREG(kind.st_mode):
+        return kind.st_size > 0
+    return os.isatty(0) or stat.S_ISFIFO(kind.st_mode) or stat.S_ISSOCK(kind.st_mode)
 
 
 def choose_platform(options, disk, folder, typed):
@@ -232,6 +234,8 @@ class Watch:
             self.report_silence(now)
             for key, _ in self.selector.select(0 if busy else POLL):
                 key.data()
+        if self.status != STATUS_TIMEOUT:
+            process.wait(self.machine.child, 2.0)  # it may be about to end by itself, and count its ticks
         while self.pump():
             pass
         self.show(self.console.rest())

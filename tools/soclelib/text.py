@@ -5,6 +5,7 @@ import re
 
 ESCAPES = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\^_]|=|\(.)")
 END_LINE = re.compile(r"^socle: end status=(\d+)(?: \((.*)\))?")
+REFUSAL_LINE = re.compile(r"^socle: (?:refused|error): (.*)")
 PANIC_LINE = re.compile(r"^socle: panic:(.*)")
 
 
@@ -18,6 +19,7 @@ class Console:
         self.speaking = False  # Socle has printed a line
         self.end_status = None
         self.end_text = ""
+        self.refusal = ""
         self.panic = None
         self.lines = 0
 
@@ -48,7 +50,10 @@ class Console:
         found = END_LINE.match(line)
         if found and self.end_status is None:
             self.end_status = int(found.group(1))
-            self.end_text = found.group(2) or ""
+            self.end_text = found.group(2) or self.refusal
+        found = REFUSAL_LINE.match(line)
+        if found and not self.refusal:
+            self.refusal = found.group(1)
         found = PANIC_LINE.match(line)
         if found and self.panic is None:
             self.panic = found.group(1).strip()
