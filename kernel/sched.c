@@ -75,6 +75,13 @@ static void dequeue(struct runqueue *q, struct thread *t)
     q->load -= t->weight;
 }
 
+/* What a thread has had counts where it had it: with it goes only what it is ahead of that queue.
+ */
+static void leave_queue(const struct runqueue *q, struct thread *t)
+{
+    t->vruntime -= MIN(t->vruntime, q->min_vruntime);
+}
+
 static void wait_insert(struct runqueue *q, struct thread *t)
 {
     struct thread **at = &q->waiting;
@@ -101,12 +108,16 @@ static void wait_remove(struct runqueue *q, struct thread *t)
     t->waiting = false;
 }
 
-/* Charges the running thread for its time until now. */
-static void account(struct runqueue *q, struct thread *t, u64 now)
+/* Charges the thread that runs on q's CPU for its time until now. Before a thread comes into q,
+ * too: the place that it gets follows min_vruntime, which is old when that CPU has not switched for
+ * long. */
+static void account(struct runqueue *q, u64 now)
 {
-    u64 ran = now - t->started_tsc;
+    struct thread *t = q->cpu->current;
+    u64 ran =
+        now > t->started_tsc ? now - t->started_tsc : 0; /* CPUs' clocks may differ a little */
 
-    t->started_tsc = now;
+    t->started_tsc += ran;
     t->run_tsc += ran;
     if (is_idle_thread(t)) {
         q->cpu->idle_tsc += ran;
@@ -207,7 +218,7 @@ static void switch_thread(struct runqueue *q)
     u64 now = arch_tsc();
 
     __atomic_and_fetch(&c->hazards, ~CPU_HAZARD_RESCHED, __ATOMIC_SEQ_CST);
-    account(q, me, now);
+    account(q, now);
     struct thread *next = pick(q, me, now);
     if (next == me) {
         if (now >= c->slice_end) {
@@ -229,6 +240,7 @@ static void switch_thread(struct runqueue *q)
             enqueue(q, me);
         } else {
             q->leaving = me;
+            leave_queue(q, me);
         }
     }
     if (next != c->idle) {
@@ -308,6 +320,7 @@ static void make_runnable(struct runqueue *q, struct thread *t)
     wait_remove(q, t);
     t->state = THREAD_RUNNABLE;
     if (t != q->cpu->current) {
+        account(q, arch_tsc());
         /* sleep earns at most one slice */
         u64 floor = q->min_vruntime - MIN(q->min_vruntime, slice_tsc());
         t->vruntime = MAX(t->vruntime, floor);
@@ -342,17 +355,6 @@ void sched_wake(struct thread *t)
 
 /* --- balance --- */
 
-/* A thread of q that CPU `to` may take and whose move makes the loads more equal. */
-static struct thread *find_stealable(struct runqueue *q, u32 to, u64 difference)
-{
-    for (struct thread *t = q->head; t; t = t->next) {
-        if (t->affinity & BIT(to) && !(t->vcpu && t->vcpu->cpu >= 0) && t->weight < difference) {
-            return t;
-        }
-    }
-    return NULL;
-}
-
 static u64 load_of(const struct runqueue *q)
 {
     const struct thread *t = q->cpu->current;
@@ -360,43 +362,74 @@ static u64 load_of(const struct runqueue *q)
     return q->load + (is_idle_thread(t) ? 0 : t->weight);
 }
 
-/* Takes a thread from the most loaded CPU if that evens things out. One queue is locked at a time;
- * between the two locks the thread is in no queue, and its state is runnable, so nobody looks for
- * it. */
+/* May the queued thread t go from q to another CPU, and does that make the loads more equal? */
+static bool may_move(const struct runqueue *q, const struct thread *t, const struct runqueue *to)
+{
+    return t->affinity & BIT(to->cpu->id) && !(t->vcpu && t->vcpu->cpu >= 0) &&
+           load_of(to) + t->weight < load_of(q);
+}
+
+/* Takes a thread out of q for the CPU of `to`; NULL: none should go. Until it is put there it is in
+ * no queue, and its state is runnable, so nobody looks for it: one queue is locked at a time. */
+static struct thread *take_for(struct runqueue *q, const struct runqueue *to)
+{
+    spin_lock(&q->lock);
+    struct thread *t = q->head;
+    while (t && !may_move(q, t, to)) {
+        t = t->next;
+    }
+    if (t) {
+        dequeue(q, t);
+        leave_queue(q, t);
+        __atomic_store_n(&t->cpu, to->cpu->id, __ATOMIC_RELEASE);
+    }
+    spin_unlock(&q->lock);
+    return t;
+}
+
+/* Puts a thread that is in no queue into q. */
+static void put(struct runqueue *q, struct thread *t)
+{
+    spin_lock(&q->lock);
+    account(q, arch_tsc());
+    __atomic_store_n(&t->cpu, q->cpu->id, __ATOMIC_RELEASE);
+    t->vruntime += q->min_vruntime;
+    t->state = THREAD_RUNNABLE;
+    enqueue(q, t);
+    announce(q, t);
+    spin_unlock(&q->lock);
+}
+
+/* Takes a thread from the most loaded CPU if that evens things out. */
 static bool steal(struct runqueue *mine)
 {
-    u32 me = mine->cpu->id;
-    u64 my_load = load_of(mine), most = my_load;
     struct runqueue *victim = NULL;
 
     for (u32 i = 0; i < cpu_count; i++) {
         struct runqueue *q = rq_of(i);
-        if (i != me && q && q->count && load_of(q) > most) {
-            most = load_of(q);
+        if (q && q->count && q != mine && (!victim || load_of(q) > load_of(victim))) {
             victim = q;
         }
     }
-    if (!victim) {
-        return false;
-    }
-    spin_lock(&victim->lock);
-    struct thread *t = find_stealable(victim, me, my_load ? most - my_load : ~0ull);
+    struct thread *t = victim ? take_for(victim, mine) : NULL;
     if (t) {
-        dequeue(victim, t);
-        t->vruntime -= MIN(t->vruntime, victim->min_vruntime);
-        __atomic_store_n(&t->cpu, me, __ATOMIC_RELEASE);
+        mine->cpu->steals++;
+        put(mine, t);
     }
-    spin_unlock(&victim->lock);
-    if (!t) {
-        return false;
+    return t;
+}
+
+/* Gives a thread to another CPU if that evens things out: one that runs a single thread or none has
+ * no tick, and would not look. */
+static void give(struct runqueue *mine)
+{
+    for (u32 i = 0; i < cpu_count; i++) {
+        struct runqueue *q = rq_of(i);
+        struct thread *t = q && q != mine && mine->count ? take_for(mine, q) : NULL;
+        if (t) {
+            put(q, t);
+        }
     }
-    spin_lock(&mine->lock);
-    t->vruntime += mine->min_vruntime;
-    enqueue(mine, t);
-    mine->cpu->steals++;
-    set_hazard(mine->cpu, CPU_HAZARD_RESCHED);
-    spin_unlock(&mine->lock);
-    return true;
 }
 
 void sched_tick(void)
@@ -406,6 +439,7 @@ void sched_tick(void)
     u64 now = arch_tsc();
 
     spin_lock(&q->lock);
+    account(q, now);
     while (q->waiting && q->waiting->deadline <= now) {
         struct thread *t = q->waiting;
         t->timed_out = true;
@@ -419,30 +453,23 @@ void sched_tick(void)
     }
     arm_timer(q);
     spin_unlock(&q->lock);
-    if (over) {
-        steal(q);
+    if (over && !steal(q)) {
+        give(q);
     }
 }
 
 void sched_add(struct thread *t)
 {
-    u64 allowed = t->affinity & FIELD(cpu_count - 1, 0);
     struct runqueue *best = NULL;
 
     for (u32 i = 0; i < cpu_count; i++) {
         struct runqueue *q = rq_of(i);
-        if (q && allowed & BIT(i) && (!best || load_of(q) < load_of(best))) {
+        if (q && t->affinity & BIT(i) && (!best || load_of(q) < load_of(best))) {
             best = q;
         }
     }
     ASSERT(best);
-    spin_lock(&best->lock);
-    __atomic_store_n(&t->cpu, best->cpu->id, __ATOMIC_RELEASE);
-    t->vruntime = MAX(t->vruntime, best->min_vruntime);
-    t->state = THREAD_RUNNABLE;
-    enqueue(best, t);
-    announce(best, t);
-    spin_unlock(&best->lock);
+    put(best, t);
 }
 
 void sched_set(struct thread *t, u32 weight, u64 affinity)
@@ -458,6 +485,7 @@ void sched_set(struct thread *t, u32 weight, u64 affinity)
     bool move = t->queued && !(affinity & BIT(q->cpu->id)) && !(t->vcpu && t->vcpu->cpu >= 0);
     if (move) {
         dequeue(q, t);
+        leave_queue(q, t);
     }
     spin_unlock(&q->lock);
     if (move) {
