@@ -254,6 +254,7 @@ void kernel_user_hazards(void)
 
 void kernel_timer(void)
 {
+    cpu_this()->deadline = ~0ull; /* it has fired, perhaps a little early: arm it anew */
     sched_tick();
 }
 
