@@ -32,9 +32,11 @@ static bool in_text(u64 rip)
     return rip >= (u64)kernel_text_start && rip < (u64)kernel_text_end;
 }
 
-static void show(const char *what, u64 rip)
+/* back: bytes before rip where to look up: a return address may be the first one of the next
+ * function. */
+static void show(const char *what, u64 rip, u32 back)
 {
-    u32 offset = (u32)(rip - BOOT_KERNEL_BASE);
+    u32 offset = (u32)(rip - back - BOOT_KERNEL_BASE);
     u32 low = 0, high = ksym_count;
 
     while (low < high) {
@@ -50,39 +52,48 @@ static void show(const char *what, u64 rip)
         return;
     }
     line("%s 0x%016llx %s+0x%x", what, (ull)rip, ksym_strings + ksym_names[low - 1],
-         offset - ksym_offsets[low - 1]);
+         offset + back - ksym_offsets[low - 1]);
 }
 
-/* RBP may be anything, a guest's or ring 3's: only what lies on the stack that we are on is read.
- */
-static u64 stack_end(u64 rsp)
+/* The mapped part of the stack that rsp is on, or, after an overflow, below. */
+static bool stack_bounds(u64 rsp, u64 *low, u64 *end)
 {
+    u64 base = (u64)boot_stacks;
+
     if (rsp >= KVA_STACKS && rsp < KVA_STACKS + SIZE_1G) {
-        return ALIGN_UP(rsp + 1, KERNEL_STACK_BYTES);
+        *end = ALIGN_UP(rsp + 1, 2 * KERNEL_STACK_BYTES);
+        *low = *end - KERNEL_STACK_BYTES;
+        return true;
     }
     for (u32 i = 0; i <= IST_COUNT; i++) {
-        u64 top = (u64)boot_stack_top + i * (PAGE_SIZE + IST_STACK_BYTES);
-        u64 bytes = i ? IST_STACK_BYTES : KERNEL_STACK_BYTES;
-        if (rsp < top && rsp >= top - bytes) {
-            return top;
+        u64 top = base + PAGE_SIZE + (i ? IST_STACK_BYTES : KERNEL_STACK_BYTES);
+        if (rsp >= base && rsp < top) {
+            *low = base + PAGE_SIZE;
+            *end = top;
+            return true;
         }
+        base = top;
     }
-    return 0;
+    return false;
 }
 
+/* RBP may be anything, a guest's or ring 3's: only what lies on this stack is read. */
 static void trace(u64 rbp, u64 rsp)
 {
-    u64 end = stack_end(rsp);
+    u64 low, end;
 
+    if (!stack_bounds(rsp, &low, &end)) {
+        return;
+    }
     for (u32 i = 0; i < FRAMES_MAX; i++) {
-        if (rbp < rsp || rbp & 7 || end < 16 || rbp > end - 16) {
+        if (rbp < MAX(rsp, low) || rbp & 7 || rbp > end - 16) {
             return;
         }
         const u64 *frame = (const u64 *)rbp;
         if (!in_text(frame[1])) {
             return;
         }
-        show("from", frame[1]);
+        show("from", frame[1], 1);
         rsp = rbp + 16;
         rbp = frame[0];
     }
@@ -119,7 +130,7 @@ void arch_panic_dump(void)
     line("cr0 %llx cr2 %llx cr3 %llx cr4 %llx", (ull)read_cr0(), (ull)read_cr2(), (ull)read_cr3(),
          (ull)read_cr4());
     if (f) {
-        show("at  ", f->rip);
+        show("at  ", f->rip, 0);
         trace(f->rbp, f->rsp);
     } else {
         arch_backtrace(0);
