@@ -44,9 +44,9 @@ static NORETURN void fault_panic(const struct trap_frame *f)
     const char *name = f->vector < TRAP_EXCEPTIONS ? names[f->vector] : NULL;
 
     cpu_arch(cpu_this())->fault = f;
-    panic("%s (vector %llu, error 0x%llx) at 0x%llx, address 0x%llx", name ? name : "exception",
+    panic("%s (vector %llu, error 0x%llx) at 0x%llx, CR2 0x%llx", name ? name : "exception",
           (unsigned long long)f->vector, (unsigned long long)f->error, (unsigned long long)f->rip,
-          f->vector == TRAP_PF ? (unsigned long long)read_cr2() : 0ull);
+          (unsigned long long)read_cr2());
 }
 
 /* A fault of the kernel at a place that expects one? */
