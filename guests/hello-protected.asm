@@ -39,18 +39,10 @@ start:
     pop     eax
     test    eax, (1 << 9) | (1 << 17)
     jnz     end
-    inc     edi                         ; 4: flat segments with a limit of 4 GiB
-    xor     eax, eax
-    mov     dx, ds
-    lsl     eax, edx
-    jnz     end
-    cmp     eax, 0xffffffff
-    jne     end
-    mov     dx, ss
-    lsl     eax, edx
-    jnz     end
-    cmp     eax, 0xffffffff
-    jne     end
+    inc     edi                         ; 4: segments reach to 4 GiB (a #GP else, and no IDT)
+    mov     eax, [0xfffffffc]
+    mov     eax, [ss:0xfffffffc]
+    mov     eax, [es:0xfffffffc]
     inc     edi                         ; 5: memory is zero behind the file's end
     mov     ecx, (bss_end - data_end) / 4 - 64
     mov     edx, data_end

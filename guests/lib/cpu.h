@@ -54,6 +54,7 @@
 #define MSR_IA32_TSC             0x10
 #define MSR_IA32_APIC_BASE       0x1b
 #define MSR_IA32_FEATURE_CONTROL 0x3a
+#define MSR_IA32_BIOS_UPDT_TRIG  0x79
 #define MSR_IA32_SYSENTER_CS     0x174
 #define MSR_IA32_SYSENTER_ESP    0x175
 #define MSR_IA32_SYSENTER_EIP    0x176

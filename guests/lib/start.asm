@@ -256,6 +256,8 @@ user_enter:
 ; void user_leave(void): from a trap handler, back to who called user_enter.
 user_leave:
     mov     rsp, [user_kernel_rsp]
+    mov     eax, 0x10                   ; the CPU left SS null
+    mov     ss, eax
     pop     r15
     pop     r14
     pop     r13
