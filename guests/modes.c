@@ -97,10 +97,6 @@ static void real_mode(void)
     CHECK_EQ(m.esi, 0x35);
     CHECK_EQ(m.edi, 0x36);
     CHECK_EQ(*(volatile u8 *)0x9235, 0x6b);
-    m.ecx = 3;
-    mode_run(&m,
-             CODE(0x0f, 0x22, 0xc1, 0x90)); /* mov cr0, ecx with PE and without the bits before */
-    CHECK_EQ(m.vector, -1);
 }
 
 /* MOV to CR0 in 64-bit mode: what is refused, and what is kept. */

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+"""The in-guest tests: which configuration is run, for how long at most, and how it must end."""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GuestTest:
+    """One boot. The time-out is in wall seconds on the emulator, without other load."""
+
+    name: str
+    config: str  # relative to the project
+    timeout: int
+    status: int = 0  # exit status of tools/socle
+    lines: tuple = ()  # regular expressions, each found in the output
+    never: tuple = ("FAILURE", "ERROR:", "not so:", "socle: panic:")
+
+
+TESTS = (
+    GuestTest("suite", "tests/guest/suite.conf", 180, lines=(r"\d+ guests ended as expected",)),
+    GuestTest("isolation", "tests/guest/isolation.conf", 240,
+              lines=(r"\[intruder\] intruder: SUCCESS", r"\[memcheck\] memcheck: SUCCESS")),
+    GuestTest("lifecycle", "tests/guest/lifecycle.conf", 120),
+    GuestTest("failure", "tests/guest/failure.conf", 60, status=1, never=("socle: panic:",)),
+    GuestTest("example", "guests/example.conf", 90),
+)
