@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 
-from soclelib import process
+from soclelib import process, symbols
 from soclelib.common import STATUS_PLATFORM, Failure, cache_folder
 
 DEFAULT_VERSION = "3.0"
@@ -154,6 +154,21 @@ class Bochs:
         if lines > 1:
             told = [line for line in told if TELLING.search(line)] or told
         return "\n".join("  " + line for line in told[-lines:])
+
+    def post_mortem(self):
+        """Ends the emulator, which writes its CPUs' registers to the log at that; where each CPU was, one
+        line per CPU, in names of the kernel's functions when its program is at hand."""
+        process.end(self.child)
+        try:
+            text = self.log_path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        places = {}
+        for cpu, address in re.findall(r"\[CPU(\d+) *\] \| RIP=([0-9a-f]{16})", text):
+            places[int(cpu)] = int(address, 16)
+        names = symbols.names(list(places.values()))
+        return "\n".join(f"  CPU {cpu} was at {address:#x} {names.get(address, '')}".rstrip()
+                         for cpu, address in sorted(places.items()))
 
     def ticks(self):
         """The emulator's clock at its end, from the last line of its log; None when it was killed."""

@@ -2,11 +2,12 @@
 """QEMU, with nested KVM or with its own emulation (TCG)."""
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
 
-from soclelib import process
+from soclelib import process, symbols
 from soclelib.common import STATUS_PLATFORM, Failure, cache_folder
 
 FIRMWARE = ("/usr/share/ovmf/OVMF.fd", "/usr/share/OVMF/OVMF.fd", "/usr/share/qemu/OVMF.fd",
@@ -132,6 +133,15 @@ class Qemu:
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         told = [line for line in text.splitlines() if "waiting for connection" not in line]
         return "\n".join("  " + line for line in told[-lines:])
+
+    def post_mortem(self):
+        """Where each CPU is, one line per CPU."""
+        answers = self.ask({"execute": "human-monitor-command", "arguments": {"command-line": "info registers -a"}})
+        text = str(answers[0].get("return", "")) if answers else ""
+        places = [int(address, 16) for address in re.findall(r"RIP=([0-9a-f]{16})", text)]
+        names = symbols.names(places)
+        return "\n".join(f"  CPU {cpu} was at {address:#x} {names.get(address, '')}".rstrip()
+                         for cpu, address in enumerate(places))
 
     def ticks(self):
         """QEMU counts none."""

@@ -210,6 +210,7 @@ class Watch:
             return True
         if self.status is None and self.options.timeout and now - self.started >= self.options.timeout:
             self.status, self.reason = STATUS_TIMEOUT, f"no end within {self.options.timeout:g} s"
+            self.reason += "\n" + self.machine.post_mortem()
             return True
         if now - self.last_fault_check >= 0.5:
             self.last_fault_check = now

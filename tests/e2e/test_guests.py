@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""The in-guest tests (tests/guest/list.py) on the CPU models, CPU counts and interleavings that matter. With
+E2E_FULL=1 every test runs in every place."""
+import os
+import sys
+
+import pytest
+from machine import ROOT, run
+
+sys.path.insert(0, str(ROOT / "tests" / "guest"))
+from list import TESTS  # noqa: E402
+
+SKYLAKE, SANDY, HASWELL, CNL = ("corei7_skylake_x", "corei7_sandy_bridge_2600k", "corei7_haswell_4770",
+                                "corei3_cnl")
+SLOWDOWN = 4  # time-outs in the list are for an idle machine; quantum 1 alone takes twice as long
+
+# (CPU model, CPUs, quantum)
+EVERYWHERE = [(model, cpus, 16) for model in (SKYLAKE, SANDY, HASWELL, CNL) for cpus in (2, 4, 1)]
+EVERYWHERE += [(SKYLAKE, 2, quantum) for quantum in (1, 3, 32)]
+SOME = [(SKYLAKE, 2, 16), (SKYLAKE, 4, 3), (SKYLAKE, 1, 16), (SANDY, 2, 16), (HASWELL, 4, 16), (CNL, 1, 16)]
+PLACES = {
+    "suite": EVERYWHERE,
+    "isolation": SOME,
+    "lifecycle": SOME,
+    "failure": [(SKYLAKE, 2, 16)],
+    "example": [(SKYLAKE, 2, 16), (SANDY, 4, 16)],
+}
+
+
+def cases():
+    """All (test, model, cpus, quantum)."""
+    for test in TESTS:
+        places = EVERYWHERE if os.environ.get("E2E_FULL") else PLACES.get(test.name, SOME[:1])
+        for model, cpus, quantum in places:
+            yield pytest.param(test, model, cpus, quantum, id=f"{test.name}-{model}-{cpus}cpu-q{quantum}")
+
+
+@pytest.mark.parametrize("test, model, cpus, quantum", cases())
+def test_guests(tmp_path, test, model, cpus, quantum):
+    """Ends as the list says."""
+    run(tmp_path, ROOT / test.config, "--cpu", model, "--cpus", cpus, "--quantum", quantum,
+        timeout=test.timeout * SLOWDOWN).expect(test.status, *test.lines, never=test.never)
