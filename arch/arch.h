@@ -37,6 +37,14 @@ static inline void arch_cpuid(u32 leaf, u32 subleaf, u32 out[4])
                      : "a"(leaf), "c"(subleaf));
 }
 
+/* This CPU's hazards, as they are now. */
+static inline u32 cpu_hazards(void)
+{
+    u32 hazards;
+    __asm__ volatile("movl %%gs:%c1, %0" : "=r"(hazards) : "i"(offsetof(struct cpu, hazards)));
+    return hazards;
+}
+
 static inline u64 arch_tsc(void)
 {
     u32 lo, hi;

@@ -22,6 +22,8 @@ $(BUILD)/kernel/%.o: %.c
 	$(Q)$(CC) $(KERNEL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/kernel/lib/string.o: KERNEL_CFLAGS += -fno-tree-loop-distribute-patterns
+# no frame pointer where every instruction of a VM exit counts
+$(BUILD)/kernel/arch/x86/vmx/fast.o $(BUILD)/kernel/kernel/msr.o: KERNEL_CFLAGS += -fomit-frame-pointer
 
 $(BUILD)/kernel/%.asm.o: %.asm $(BUILD)/offsets.inc
 	$(Q)mkdir -p $(@D)

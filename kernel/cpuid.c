@@ -111,7 +111,8 @@ static struct cpuid_leaf *add(struct cpuid_table *t, u32 leaf, u32 count, u32 fi
 {
     struct cpuid_leaf *l = &t->leaves[t->used];
 
-    *dir_of(t, leaf) = (struct cpuid_dir){(u8)t->used, (u8)count, (u8)fix, 0};
+    *dir_of(t, leaf) =
+        (struct cpuid_dir){(u16)((const char *)l - (const char *)t), (u8)count, (u8)fix};
     t->used += count + 1;
     return l;
 }
@@ -290,9 +291,9 @@ static void add_hypervisor(struct cpuid_table *t, const struct cpuid_inputs *in)
 
 static void derive_registers(struct cpuid_table *t)
 {
-    const struct cpuid_leaf *l1 = &t->leaves[dir_of(t, 1)->first];
-    const struct cpuid_leaf *l7 = &t->leaves[dir_of(t, 7)->first];
-    const struct cpuid_leaf *e1 = &t->leaves[dir_of(t, 0x80000001)->first];
+    const struct cpuid_leaf *l1 = cpuid_leaf_of(t, *dir_of(t, 1));
+    const struct cpuid_leaf *l7 = cpuid_leaf_of(t, *dir_of(t, 7));
+    const struct cpuid_leaf *e1 = cpuid_leaf_of(t, *dir_of(t, 0x80000001));
     const struct {
         u32 reg;
         u64 feature, bits;
@@ -327,6 +328,9 @@ void cpuid_build(struct cpuid_table *t, const struct cpuid_inputs *in)
     struct cpuid_leaf h0 = ask(in, 0, 0);
 
     *t = (struct cpuid_table){.used = 1};
+    for (u32 i = 0; i < CPUID_DIR_COUNT; i++) {
+        t->dir[i].at = offsetof(struct cpuid_table, leaves);
+    }
     t->xcr0 = cpuid_xcr0_of(in->host);
     *add(t, 0, 0, 0) = (struct cpuid_leaf){CPUID_MAX_BASIC, h0.ebx, h0.ecx, h0.edx};
     add_features(t, in);
@@ -340,22 +344,25 @@ void cpuid_build(struct cpuid_table *t, const struct cpuid_inputs *in)
     derive_registers(t);
 }
 
-const struct cpuid_dir *cpuid_far(const struct cpuid_table *t, u32 leaf)
+static struct cpuid_dir find(const struct cpuid_table *t, u32 leaf)
 {
+    if (leaf <= CPUID_MAX_BASIC) {
+        return t->dir[leaf];
+    }
     if (leaf >= CPUID_EXTENDED && leaf <= CPUID_MAX_EXTENDED) {
-        return &t->dir[CPUID_DIR_EXTENDED + leaf - CPUID_EXTENDED];
+        return t->dir[CPUID_DIR_EXTENDED + leaf - CPUID_EXTENDED];
     }
     if (leaf >= CPUID_HYPERVISOR && leaf <= CPUID_MAX_HYPERVISOR) {
-        return &t->dir[CPUID_DIR_HYPERVISOR + leaf - CPUID_HYPERVISOR];
+        return t->dir[CPUID_DIR_HYPERVISOR + leaf - CPUID_HYPERVISOR];
     }
     /* SDM 2 "CPUID": beyond the highest leaves the highest basic one answers */
-    return &t->dir[CPUID_MAX_BASIC];
+    return t->dir[CPUID_MAX_BASIC];
 }
 
 /* Bytes of an XSAVE area for the components in xcr0: standard form, or compacted. */
 static u32 xsave_bytes(const struct cpuid_table *t, u64 xcr0, bool compacted)
 {
-    const struct cpuid_leaf *l = &t->leaves[t->dir[0xd].first];
+    const struct cpuid_leaf *l = cpuid_leaf_of(t, t->dir[0xd]);
     u32 bytes = 512 + 64;
 
     for (u32 i = 2; i < t->dir[0xd].count; i++) {
@@ -371,7 +378,7 @@ static u32 xsave_bytes(const struct cpuid_table *t, u64 xcr0, bool compacted)
     return bytes;
 }
 
-void cpuid_fix(struct vcpu *v, u32 fix, u32 subleaf)
+static void patch(struct vcpu *v, u32 fix, u32 subleaf)
 {
     const struct cpuid_table *t = v->vm->cpuid;
 
@@ -391,6 +398,25 @@ void cpuid_fix(struct vcpu *v, u32 fix, u32 subleaf)
         } else if (subleaf == 1 && v->gpr[GPR_RAX] & EAXD1_XSAVEC) {
             v->gpr[GPR_RBX] = xsave_bytes(t, v->xcr0, true);
         }
+    }
+}
+
+void cpuid_exec(struct vcpu *v)
+{
+    const struct cpuid_table *t = v->vm->cpuid;
+    u32 subleaf = (u32)v->gpr[GPR_RCX];
+    struct cpuid_dir d = find(t, (u32)v->gpr[GPR_RAX]);
+    const struct cpuid_leaf *l = cpuid_leaf_of(t, d);
+
+    if (d.count) {
+        l += MIN(subleaf, (u32)d.count);
+    }
+    v->gpr[GPR_RAX] = l->eax;
+    v->gpr[GPR_RBX] = l->ebx;
+    v->gpr[GPR_RCX] = l->ecx;
+    v->gpr[GPR_RDX] = l->edx;
+    if (d.fix) {
+        patch(v, d.fix, subleaf);
     }
 }
 

@@ -34,11 +34,9 @@ struct cpuid_leaf {
 #define CPUID_FIX_XSAVE    BIT(2) /* leaf 0Dh: sizes for the current XCR0 */
 
 struct cpuid_dir {
-    u8 first; /* index into leaves[] */
-    u8 count; /* of subleaves; one more entry follows, the answer to all higher ones. 0: ECX is
-                 ignored */
+    u16 at;   /* offset of the first answer from the table's start */
+    u8 count; /* of subleaves; one more answer follows, to all higher ones. 0: ECX is ignored */
     u8 fix;   /* CPUID_FIX_* */
-    u8 pad;
 };
 
 struct cpuid_table {
@@ -70,29 +68,35 @@ void cpuid_destroy(struct cpuid_table *t);
  * the standard form of XSAVE needs for them. */
 u64 cpuid_xcr0_of(void (*host)(u32 leaf, u32 subleaf, u32 out[4]));
 
-/* The slow parts of cpuid_exec(). */
-const struct cpuid_dir *cpuid_far(const struct cpuid_table *t, u32 leaf);
-void cpuid_fix(struct vcpu *v, u32 fix, u32 subleaf);
+/* The answer as the table has it. */
+static inline const struct cpuid_leaf *cpuid_leaf_of(const struct cpuid_table *t,
+                                                     struct cpuid_dir d)
+{
+    return (const struct cpuid_leaf *)((const char *)t + d.at);
+}
 
 /* Executes CPUID: EAX and ECX choose, EAX to EDX receive. The vCPU is resident. */
-static inline void cpuid_exec(struct vcpu *v)
+void cpuid_exec(struct vcpu *v);
+
+/* The same for the basic leaves that need no more than the table. False: nothing was done. */
+static inline bool cpuid_exec_plain(struct vcpu *v)
 {
     const struct cpuid_table *t = v->vm->cpuid;
-    u32 leaf = (u32)v->gpr[GPR_RAX], subleaf = (u32)v->gpr[GPR_RCX];
-    const struct cpuid_dir *d =
-        LIKELY(leaf <= CPUID_MAX_BASIC) ? &t->dir[leaf] : cpuid_far(t, leaf);
-    const struct cpuid_leaf *l = &t->leaves[d->first];
+    u32 leaf = (u32)v->gpr[GPR_RAX];
 
-    if (d->count) {
-        l += MIN(subleaf, (u32)d->count);
+    if (UNLIKELY(leaf > CPUID_MAX_BASIC)) {
+        return false;
     }
+    struct cpuid_dir d = t->dir[leaf];
+    if (UNLIKELY(d.count | d.fix)) {
+        return false;
+    }
+    const struct cpuid_leaf *l = cpuid_leaf_of(t, d);
     v->gpr[GPR_RAX] = l->eax;
     v->gpr[GPR_RBX] = l->ebx;
     v->gpr[GPR_RCX] = l->ecx;
     v->gpr[GPR_RDX] = l->edx;
-    if (UNLIKELY(d->fix)) {
-        cpuid_fix(v, d->fix, subleaf);
-    }
+    return true;
 }
 
 #endif

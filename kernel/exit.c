@@ -8,7 +8,8 @@
 #include "kernel/boot.h"
 #include "kernel/cpuid.h"
 #include "kernel/cr.h"
-#include "kernel/exit_fast.h"
+#include "kernel/hypercall.h"
+#include "kernel/msr.h"
 #include "kernel/sched.h"
 #include "kernel/vcpu.h"
 #include "kernel/virt.h"
@@ -199,6 +200,7 @@ static void wait_turn(struct vcpu *v)
 
 bool exit_hazards(struct vcpu *v)
 {
+    v->fast_left = EXIT_FAST_RUN;
     for (;;) {
         struct cpu *c = cpu_this();
         u32 ch = __atomic_load_n(&c->hazards, __ATOMIC_ACQUIRE);
@@ -296,9 +298,30 @@ static enum exit_action user(struct vcpu *v, u64 kind, u64 a, u64 b)
     return EXIT_USER;
 }
 
-static enum exit_action on_fast(struct vcpu *v, struct exit *x)
+static enum exit_action on_cpuid(struct vcpu *v, struct exit *x)
 {
-    return exit_fast(v, x->kind) ? EXIT_ADVANCE : gp(v);
+    (void)x;
+    cpuid_exec(v);
+    return EXIT_ADVANCE;
+}
+
+static enum exit_action on_rdmsr(struct vcpu *v, struct exit *x)
+{
+    (void)x;
+    return msr_exec_rdmsr(v) ? EXIT_ADVANCE : gp(v);
+}
+
+static enum exit_action on_wrmsr(struct vcpu *v, struct exit *x)
+{
+    (void)x;
+    return msr_exec_wrmsr(v) ? EXIT_ADVANCE : gp(v);
+}
+
+static enum exit_action on_hypercall(struct vcpu *v, struct exit *x)
+{
+    (void)x;
+    hypercall_exec(v, (u32)virt->read(v, VIRT_CPL));
+    return EXIT_ADVANCE;
 }
 
 static enum exit_action on_io(struct vcpu *v, struct exit *x)
@@ -476,10 +499,10 @@ static enum exit_action on_impossible(struct vcpu *v, struct exit *x)
 }
 
 static enum exit_action (*const handlers[EXIT_COUNT])(struct vcpu *v, struct exit *x) = {
-    [EXIT_CPUID] = on_fast,
-    [EXIT_RDMSR] = on_fast,
-    [EXIT_WRMSR] = on_fast,
-    [EXIT_HYPERCALL] = on_fast,
+    [EXIT_CPUID] = on_cpuid,
+    [EXIT_RDMSR] = on_rdmsr,
+    [EXIT_WRMSR] = on_wrmsr,
+    [EXIT_HYPERCALL] = on_hypercall,
     [EXIT_IO] = on_io,
     [EXIT_HLT] = on_hlt,
     [EXIT_PAUSE] = on_pause,

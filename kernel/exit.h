@@ -6,11 +6,11 @@
 #ifndef KERNEL_EXIT_H
 #define KERNEL_EXIT_H
 
+#include "arch/arch.h"
 #include "kernel/abi.h"
 #include "kernel/event.h"
+#include "kernel/vcpu.h"
 #include "lib/types.h"
-
-struct vcpu;
 
 /* Only the fields that the kind names are filled. */
 struct exit {
@@ -65,6 +65,22 @@ enum exit_action {
  * SYS_VCPU_RUN is to return.
  */
 bool exit_settle(struct vcpu *v, struct exit *x);
+
+/*
+ * Some exits happen all the time: CPUID, RDMSR, WRMSR, VMCALL. A backend may settle them on the
+ * spot, with cpuid_exec(), msr_exec_rdmsr(), msr_exec_wrmsr() and hypercall_exec(), which want no
+ * more than v->gpr[] of RAX, RBX, RCX, RDX and RDI. It then skips the instruction and asks here,
+ * which counts the exit, whether exit_hazards() is due. That is so after EXIT_FAST_RUN exits in any
+ * case, for the end of the slice is looked at there only; exit_hazards() starts a new run.
+ */
+#define EXIT_FAST_RUN 256
+
+static inline bool exit_fast_hazards(struct vcpu *v, enum exit_kind kind)
+{
+    v->exits[kind]++;
+    return UNLIKELY(--v->fast_left == 0) ||
+           UNLIKELY(__atomic_load_n(&v->hazards, __ATOMIC_RELAXED) | cpu_hazards());
+}
 
 /* Deals with hazards before an entry; same result. Also called before the first entry of a run. */
 bool exit_hazards(struct vcpu *v);

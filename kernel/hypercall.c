@@ -3,7 +3,6 @@
 #include "kernel/hypercall.h"
 
 #include "kernel/exit.h"
-#include "kernel/virt.h"
 
 static u64 interrupt(struct vcpu *v, u32 vector)
 {
@@ -18,16 +17,17 @@ static u64 interrupt(struct vcpu *v, u32 vector)
     return 0;
 }
 
-void hypercall_exec(struct vcpu *v)
+void hypercall_exec(struct vcpu *v, u32 cpl)
 {
-    u64 result = HYPERCALL_UNKNOWN;
+    u32 number = (u32)v->gpr[GPR_RAX];
 
-    if (virt->read(v, VIRT_CPL) != 0) {
-        result = HYPERCALL_DENIED;
-    } else if ((u32)v->gpr[GPR_RAX] == HYPERCALL_PING) {
-        result = HYPERCALL_VERSION;
-    } else if ((u32)v->gpr[GPR_RAX] == HYPERCALL_INTERRUPT) {
-        result = interrupt(v, (u32)v->gpr[GPR_RDI]);
+    if (cpl != 0) {
+        v->gpr[GPR_RAX] = HYPERCALL_DENIED;
+    } else if (number == HYPERCALL_PING) {
+        v->gpr[GPR_RAX] = HYPERCALL_VERSION;
+    } else if (number == HYPERCALL_INTERRUPT) {
+        v->gpr[GPR_RAX] = interrupt(v, (u32)v->gpr[GPR_RDI]);
+    } else {
+        v->gpr[GPR_RAX] = HYPERCALL_UNKNOWN;
     }
-    v->gpr[GPR_RAX] = result;
 }

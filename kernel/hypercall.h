@@ -15,7 +15,8 @@ enum {
 #define HYPERCALL_DENIED  ((u64)-1)    /* not from the guest's ring 0 */
 #define HYPERCALL_INVALID ((u64)-22)
 
-/* Executes the hypercall of a resident vCPU; everything is guest-controlled. */
-void hypercall_exec(struct vcpu *v);
+/* Executes the hypercall of a resident vCPU at that privilege level; everything is
+ * guest-controlled. */
+void hypercall_exec(struct vcpu *v, u32 cpl);
 
 #endif

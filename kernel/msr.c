@@ -43,6 +43,7 @@ enum msr_kind {
     M_ZERO,        /* reads 0, writes fault */
     M_ZERO_RW,     /* reads 0, takes 0 only */
     M_PLATFORM_INFO,
+    M_COUNT
 };
 
 /* Low MSRs by number, then those from 0xc0000080. An index is one load. */
@@ -89,13 +90,29 @@ static inline u32 kind_of(u32 index)
     return index - HIGH_FIRST < HIGH_COUNT ? high[index - HIGH_FIRST] : M_NONE;
 }
 
+/* Where a vCPU keeps the value of a row that is read as it was written; 0: it takes more than that.
+ */
+static const u16 fields[M_COUNT] = {
+    [M_STAR] = offsetof(struct vcpu, star),
+    [M_LSTAR] = offsetof(struct vcpu, lstar),
+    [M_CSTAR] = offsetof(struct vcpu, cstar),
+    [M_FMASK] = offsetof(struct vcpu, fmask),
+    [M_MISC_ENABLE] = offsetof(struct vcpu, msr[VMSR_MISC_ENABLE]),
+    [M_MTRR_DEF_TYPE] = offsetof(struct vcpu, msr[VMSR_MTRR_DEF_TYPE]),
+    [M_BIOS_SIGN] = offsetof(struct vcpu, msr[VMSR_BIOS_SIGN]),
+};
+
+static inline u64 *field_of(struct vcpu *v, u32 kind)
+{
+    return (u64 *)((char *)v + fields[kind]);
+}
+
 static bool has_tsc_aux(const struct vcpu *v)
 {
     const struct cpuid_table *t = v->vm->cpuid;
-    const struct cpuid_leaf *e1 =
-        &t->leaves[t->dir[CPUID_DIR_EXTENDED + 1].first]; /* 80000001h: EDX bit 27, RDTSCP */
 
-    return e1->edx & BIT(27);
+    /* 80000001h: EDX bit 27, RDTSCP */
+    return cpuid_leaf_of(t, t->dir[CPUID_DIR_EXTENDED + 1])->edx & BIT(27);
 }
 
 void msr_reset(struct vcpu *v)
@@ -117,26 +134,15 @@ bool msr_mtrr_def_type_check(u64 value)
     return !(value & ~(0xffull | MTRR_DEF_TYPE_ENABLE)) && type <= 6 && type != 2 && type != 3;
 }
 
-bool msr_read(struct vcpu *v, u32 index, u64 *value)
+/* The rows that are not mere fields of the vCPU. */
+static bool read_special(struct vcpu *v, u32 kind, u64 *value)
 {
-    switch (kind_of(index)) {
+    switch (kind) {
     case M_TSC:
         *value = arch_tsc() + v->tsc_offset;
         return true;
     case M_EFER:
         *value = virt->read(v, VIRT_EFER);
-        return true;
-    case M_STAR:
-        *value = v->star;
-        return true;
-    case M_LSTAR:
-        *value = v->lstar;
-        return true;
-    case M_CSTAR:
-        *value = v->cstar;
-        return true;
-    case M_FMASK:
-        *value = v->fmask;
         return true;
     case M_KERNEL_GS_BASE:
         *value = virt->read(v, VIRT_KERNEL_GS_BASE);
@@ -165,15 +171,6 @@ bool msr_read(struct vcpu *v, u32 index, u64 *value)
     case M_DEBUGCTL:
         *value = virt->read(v, VIRT_DEBUGCTL);
         return true;
-    case M_MISC_ENABLE:
-        *value = v->msr[VMSR_MISC_ENABLE];
-        return true;
-    case M_MTRR_DEF_TYPE:
-        *value = v->msr[VMSR_MTRR_DEF_TYPE];
-        return true;
-    case M_BIOS_SIGN:
-        *value = v->msr[VMSR_BIOS_SIGN];
-        return true;
     case M_ZERO:
     case M_ZERO_RW:
         *value = 0;
@@ -186,7 +183,18 @@ bool msr_read(struct vcpu *v, u32 index, u64 *value)
     }
 }
 
-static bool write_efer(struct vcpu *v, u64 value)
+bool msr_read(struct vcpu *v, u32 index, u64 *value)
+{
+    u32 kind = kind_of(index);
+
+    if (fields[kind]) {
+        *value = *field_of(v, kind);
+        return true;
+    }
+    return read_special(v, kind, value);
+}
+
+NOINLINE static bool write_efer(struct vcpu *v, u64 value)
 {
     struct cr_state s = {virt->read(v, VIRT_CR0), 0, 0, virt->read(v, VIRT_EFER), false};
 
@@ -197,62 +205,73 @@ static bool write_efer(struct vcpu *v, u64 value)
     return true;
 }
 
-static bool store(u64 *where, u64 value, bool valid)
+NOINLINE static bool write_register(struct vcpu *v, enum virt_reg r, u64 value)
 {
-    if (valid) {
-        *where = value;
-    }
-    return valid;
+    virt->write(v, r, value);
+    return true;
 }
 
-static bool write_if(struct vcpu *v, enum virt_reg r, u64 value, bool valid)
+NOINLINE static bool write_pat(struct vcpu *v, u64 value)
 {
-    if (valid) {
-        virt->write(v, r, value);
-    }
-    return valid;
+    return pat_check(value) && write_register(v, VIRT_PAT, value);
 }
 
+NOINLINE static bool write_mtrr_def_type(struct vcpu *v, u64 value)
+{
+    if (!msr_mtrr_def_type_check(value)) {
+        return false;
+    }
+    v->msr[VMSR_MTRR_DEF_TYPE] = value;
+    return true;
+}
+
+static inline bool store(u64 *where, u64 value)
+{
+    *where = value;
+    return true;
+}
+
+/* Like msr_exec_rdmsr(): a row stores, or ends in a call. */
 bool msr_write(struct vcpu *v, u32 index, u64 value)
 {
     switch (kind_of(index)) {
     case M_TSC:
-        return write_if(v, VIRT_TSC_OFFSET, value - arch_tsc(), true);
+        return write_register(v, VIRT_TSC_OFFSET, value - arch_tsc());
     case M_EFER:
         return write_efer(v, value);
     case M_STAR:
-        return write_if(v, VIRT_STAR, value, true);
+        return write_register(v, VIRT_STAR, value);
     case M_LSTAR:
-        return write_if(v, VIRT_LSTAR, value, address_canonical(value));
+        return address_canonical(value) && write_register(v, VIRT_LSTAR, value);
     case M_CSTAR:
-        return store(&v->cstar, value, address_canonical(value));
+        return address_canonical(value) && store(&v->cstar, value);
     case M_FMASK:
-        return write_if(v, VIRT_FMASK, value, !(value >> 32));
+        return !(value >> 32) && write_register(v, VIRT_FMASK, value);
     case M_KERNEL_GS_BASE:
-        return write_if(v, VIRT_KERNEL_GS_BASE, value, address_canonical(value));
+        return address_canonical(value) && write_register(v, VIRT_KERNEL_GS_BASE, value);
     case M_TSC_AUX:
-        return write_if(v, VIRT_TSC_AUX, value, !(value >> 32) && has_tsc_aux(v));
+        return !(value >> 32) && has_tsc_aux(v) && write_register(v, VIRT_TSC_AUX, value);
     case M_FS_BASE:
-        return write_if(v, VIRT_FS_BASE, value, address_canonical(value));
+        return address_canonical(value) && write_register(v, VIRT_FS_BASE, value);
     case M_GS_BASE:
-        return write_if(v, VIRT_GS_BASE, value, address_canonical(value));
+        return address_canonical(value) && write_register(v, VIRT_GS_BASE, value);
     case M_SYSENTER_CS:
-        return write_if(v, VIRT_SYSENTER_CS, (u32)value, true);
+        return write_register(v, VIRT_SYSENTER_CS, (u32)value);
     case M_SYSENTER_ESP:
-        return write_if(v, VIRT_SYSENTER_ESP, value, address_canonical(value));
+        return address_canonical(value) && write_register(v, VIRT_SYSENTER_ESP, value);
     case M_SYSENTER_EIP:
-        return write_if(v, VIRT_SYSENTER_EIP, value, address_canonical(value));
+        return address_canonical(value) && write_register(v, VIRT_SYSENTER_EIP, value);
     case M_PAT:
-        return write_if(v, VIRT_PAT, value, pat_check(value));
+        return write_pat(v, value);
     case M_DEBUGCTL:
-        return write_if(v, VIRT_DEBUGCTL, value, !(value & ~DEBUGCTL_BTF));
+        return !(value & ~DEBUGCTL_BTF) && write_register(v, VIRT_DEBUGCTL, value);
     case M_MISC_ENABLE:
-        return store(&v->msr[VMSR_MISC_ENABLE], value,
-                     !((value ^ MISC_ENABLE_RESET) & ~MISC_ENABLE_FAST_STRINGS));
+        return !((value ^ MISC_ENABLE_RESET) & ~MISC_ENABLE_FAST_STRINGS) &&
+               store(&v->msr[VMSR_MISC_ENABLE], value);
     case M_MTRR_DEF_TYPE:
-        return store(&v->msr[VMSR_MTRR_DEF_TYPE], value, msr_mtrr_def_type_check(value));
+        return write_mtrr_def_type(v, value);
     case M_BIOS_SIGN:
-        return store(&v->msr[VMSR_BIOS_SIGN], value, true);
+        return store(&v->msr[VMSR_BIOS_SIGN], value);
     case M_BIOS_UPDATE:
         return true;
     case M_ZERO_RW:
@@ -260,4 +279,35 @@ bool msr_write(struct vcpu *v, u32 index, u64 value)
     default: /* unknown, or read-only */
         return false;
     }
+}
+
+NOINLINE static bool rdmsr_special(struct vcpu *v, u32 kind)
+{
+    u64 value = 0;
+
+    if (!read_special(v, kind, &value)) {
+        return false;
+    }
+    v->gpr[GPR_RAX] = (u32)value;
+    v->gpr[GPR_RDX] = value >> 32;
+    return true;
+}
+
+/* Ends in a call or in none, so the compiler saves no register. */
+bool msr_exec_rdmsr(struct vcpu *v)
+{
+    u32 kind = kind_of((u32)v->gpr[GPR_RCX]);
+
+    if (UNLIKELY(!fields[kind])) {
+        return rdmsr_special(v, kind);
+    }
+    u64 value = *field_of(v, kind);
+    v->gpr[GPR_RAX] = (u32)value;
+    v->gpr[GPR_RDX] = value >> 32;
+    return true;
+}
+
+bool msr_exec_wrmsr(struct vcpu *v)
+{
+    return msr_write(v, (u32)v->gpr[GPR_RCX], (u32)v->gpr[GPR_RAX] | v->gpr[GPR_RDX] << 32);
 }

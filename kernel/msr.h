@@ -19,6 +19,10 @@ void msr_reset(struct vcpu *v);
 bool msr_read(struct vcpu *v, u32 index, u64 *value);
 bool msr_write(struct vcpu *v, u32 index, u64 value);
 
+/* The instructions themselves, with the guest's ECX, EAX and EDX. */
+bool msr_exec_rdmsr(struct vcpu *v);
+bool msr_exec_wrmsr(struct vcpu *v);
+
 /* Would this value of IA32_MTRR_DEF_TYPE be taken? There are no variable or fixed ranges. */
 bool msr_mtrr_def_type_check(u64 value);
 

@@ -36,6 +36,7 @@ struct vcpu {
     struct object object;
     u32 index;             /* in its vm */
     s32 cpu;               /* CPU it is resident on, -1: none (VMCS cleared) */
+    u32 fast_left;         /* hot exits until the slice is looked at again */
     u64 exits[EXIT_COUNT];
 
     /* Events. */

@@ -11,14 +11,24 @@
 
 typedef unsigned long long ull;
 
-void vmcs_access_failed(u32 field, bool write)
+NORETURN static void access_failed(const char *instruction, u32 field)
 {
     u64 error = 0, number = VMCS_INSTRUCTION_ERROR;
 
     /* not through the accessor: it would come back here */
     __asm__ volatile("vmread %1, %0" : "=r"(error) : "r"(number) : "cc");
-    panic("%s of VMCS field %s (%x) failed: %s (%u)", write ? "VMWRITE" : "VMREAD",
-          vmcs_field_name(field), field, vmx_instruction_error((u32)error), (u32)error);
+    panic("%s of VMCS field %s (%x) failed: %s (%u)", instruction, vmcs_field_name(field), field,
+          vmx_instruction_error((u32)error), (u32)error);
+}
+
+void vmcs_read_failed(u32 field)
+{
+    access_failed("VMREAD", field);
+}
+
+void vmcs_write_failed(u32 field)
+{
+    access_failed("VMWRITE", field);
 }
 
 static bool has_field(u32 encoding)

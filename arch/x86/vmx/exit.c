@@ -9,86 +9,10 @@
 #include "arch/x86/vmx/controls.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
-#include "kernel/exit_fast.h"
 #include "kernel/log.h"
 #include "lib/hw/x86.h"
 
 #define SLICES_MIN_HZ 100 /* a guest leaves its CPU's hands at least that often */
-
-/* --- RIP past an instruction --- */
-
-/* The rare rest of advance(): a shadow of STI or MOV SS ends with the instruction, and a single
- * step is due (SDM 3C "Pending Debug Exceptions"). */
-NOINLINE static void finish_shadow(u32 blocked, u64 rflags)
-{
-    vmcs_write32(GUEST_INTERRUPTIBILITY, blocked & ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS));
-    if (rflags & RFLAGS_TF && !(vmcs_read64(GUEST_DEBUGCTL) & DEBUGCTL_BTF)) {
-        vmcs_write(GUEST_PENDING_DEBUG, vmcs_read(GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
-    }
-}
-
-/* The low half of RIP wrapped: outside 64-bit mode there is no upper half. */
-NOINLINE static u64 wrap_rip(u64 rip)
-{
-    bool long_mode = vmcs_read64(GUEST_EFER) & EFER_LMA && vmcs_read32(GUEST_CS_ACCESS) & BIT(13);
-
-    return long_mode ? rip : (u32)rip;
-}
-
-static inline void advance(void)
-{
-    u32 length = vmcs_read32(EXIT_INSTR_LENGTH);
-    u64 rip = vmcs_read(GUEST_RIP) + length;
-
-    if (UNLIKELY((u32)rip < length)) {
-        rip = wrap_rip(rip);
-    }
-    vmcs_write(GUEST_RIP, rip);
-    u32 blocked = vmcs_read32(GUEST_INTERRUPTIBILITY);
-    u64 rflags = vmcs_read(GUEST_RFLAGS);
-    if (UNLIKELY((rflags & RFLAGS_TF) | (blocked & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)))) {
-        finish_shadow(blocked, rflags);
-    }
-}
-
-void vmx_advance(struct vcpu *v)
-{
-    (void)v;
-    advance();
-}
-
-/* --- the hot ones --- */
-
-/* Only the registers that C may clobber, and RBX, are in v->gpr[] yet. */
-u32 vmx_exit_fast(struct vcpu *v)
-{
-    u32 reason = vmcs_read32(EXIT_REASON);
-    enum exit_kind kind;
-
-    if (reason == REASON_CPUID) {
-        kind = EXIT_CPUID;
-        exit_fast(v, EXIT_CPUID);
-    } else if (reason == REASON_WRMSR) {
-        kind = EXIT_WRMSR;
-        if (!exit_fast(v, EXIT_WRMSR)) {
-            return VMX_LEAVE;
-        }
-    } else if (reason == REASON_RDMSR) {
-        kind = EXIT_RDMSR;
-        if (!exit_fast(v, EXIT_RDMSR)) {
-            return VMX_LEAVE;
-        }
-    } else if (reason == REASON_VMCALL) {
-        kind = EXIT_HYPERCALL;
-        exit_fast(v, EXIT_HYPERCALL);
-    } else {
-        return VMX_LEAVE;
-    }
-    advance();
-    return UNLIKELY(exit_fast_hazards(v, kind)) ? VMX_LAUNCH : VMX_RESUME;
-}
-
-/* --- all others --- */
 
 /* Reasons that say it all; the kind plus 1, 0: see decode(). */
 static const u8 plain_kinds[] = {

@@ -9,32 +9,34 @@
 #include "arch/x86/vmx/fields.h"
 #include "lib/types.h"
 
-NORETURN void vmcs_access_failed(u32 field, bool write);
+/* Panics. Reached from the accessors below by a jump that the compiler does not know of, so a
+ * function whose VMCS accesses all succeed has no call in it. */
+NORETURN void vmcs_read_failed(u32 field);
+NORETURN void vmcs_write_failed(u32 field);
+
+#define VMCS_ON_FAILURE(function)                                                                  \
+    "jbe 1f\n\t"                                                                                   \
+    ".pushsection .text.unlikely, \"ax\"\n"                                                        \
+    "1:\tmovl %k[field], %%edi\n\tcall " #function "\n\t"                                          \
+    ".popsection"
 
 static inline u64 vmread(enum vmcs_field field)
 {
     u64 value;
 
-    __asm__ goto("vmread %[field], %[value]\n\tjbe %l[failed]"
-                 : [value] "=r"(value)
-                 : [field] "r"((u64)field)
-                 : "cc"
-                 : failed);
+    __asm__ volatile("vmread %[field], %[value]\n\t" VMCS_ON_FAILURE(vmcs_read_failed)
+                     : [value] "=&r"(value)
+                     : [field] "r"((u64)field)
+                     : "cc");
     return value;
-failed:
-    vmcs_access_failed(field, false);
 }
 
 static inline void vmwrite(enum vmcs_field field, u64 value)
 {
-    __asm__ goto("vmwrite %[value], %[field]\n\tjbe %l[failed]"
-                 :
-                 : [value] "r"(value), [field] "r"((u64)field)
-                 : "cc", "memory"
-                 : failed);
-    return;
-failed:
-    vmcs_access_failed(field, true);
+    __asm__ volatile("vmwrite %[value], %[field]\n\t" VMCS_ON_FAILURE(vmcs_write_failed)
+                     :
+                     : [value] "r"(value), [field] "r"((u64)field)
+                     : "cc", "memory");
 }
 
 /* Accessors by width: a field of another width does not compile. NAME is without VMCS_. */

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The exits that a guest causes all the time, settled on the spot, and RIP past an instruction.
+ * Every instruction here counts: no call that is not the last thing a function does, so that the
+ * compiler saves no registers, and the rare cases are functions of their own.
+ */
+#include "arch/arch.h"
+#include "arch/x86/vmx/controls.h"
+#include "arch/x86/vmx/vmcs.h"
+#include "arch/x86/vmx/vmx.h"
+#include "kernel/cpuid.h"
+#include "kernel/exit.h"
+#include "kernel/hypercall.h"
+#include "kernel/msr.h"
+#include "lib/hw/x86.h"
+
+#define SHADOW (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)
+
+void vmx_advance(struct vcpu *v)
+{
+    u64 old = vmcs_read(GUEST_RIP), rip = old + vmcs_read32(EXIT_INSTR_LENGTH);
+    u32 blocked = vmcs_read32(GUEST_INTERRUPTIBILITY);
+    u64 rflags = vmcs_read(GUEST_RFLAGS);
+
+    (void)v;
+    if (UNLIKELY((u32)rip < (u32)old)) {
+        /* the low half wrapped: outside 64-bit mode there is no upper half */
+        bool is_64 = vmcs_read64(GUEST_EFER) & EFER_LMA && vmcs_read32(GUEST_CS_ACCESS) & BIT(13);
+        rip = is_64 ? rip : (u32)rip;
+    }
+    vmcs_write(GUEST_RIP, rip);
+    /* A shadow of STI or MOV SS ends with the instruction. A single step is due, if it was on (SDM
+     * 3C "Pending Debug Exceptions"). */
+    if (UNLIKELY(blocked & SHADOW)) {
+        vmcs_write32(GUEST_INTERRUPTIBILITY, blocked & ~SHADOW);
+    }
+    if (UNLIKELY(rflags & RFLAGS_TF) && !(vmcs_read64(GUEST_DEBUGCTL) & DEBUGCTL_BTF)) {
+        vmcs_write(GUEST_PENDING_DEBUG, vmcs_read(GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+    }
+}
+
+static inline u32 hazards_after(struct vcpu *v, enum exit_kind kind)
+{
+    return exit_fast_hazards(v, kind) ? VMX_LAUNCH : VMX_RESUME;
+}
+
+NOINLINE static u32 finish_rare(struct vcpu *v, enum exit_kind kind)
+{
+    vmx_advance(v);
+    return hazards_after(v, kind);
+}
+
+/* Skips the instruction: vmx_advance() for the usual case. */
+static inline u32 finish(struct vcpu *v, enum exit_kind kind)
+{
+    u64 old = vmcs_read(GUEST_RIP), rip = old + vmcs_read32(EXIT_INSTR_LENGTH);
+
+    if (UNLIKELY((u32)rip < (u32)old) || UNLIKELY((vmcs_read(GUEST_RFLAGS) & RFLAGS_TF) |
+                                                  (vmcs_read32(GUEST_INTERRUPTIBILITY) & SHADOW))) {
+        return finish_rare(v, kind);
+    }
+    vmcs_write(GUEST_RIP, rip);
+    return hazards_after(v, kind);
+}
+
+NOINLINE static u32 on_cpuid_rare(struct vcpu *v)
+{
+    cpuid_exec(v);
+    return finish(v, EXIT_CPUID);
+}
+
+NOINLINE static u32 on_rdmsr(struct vcpu *v)
+{
+    return LIKELY(msr_exec_rdmsr(v)) ? finish(v, EXIT_RDMSR) : VMX_LEAVE;
+}
+
+NOINLINE static u32 on_wrmsr(struct vcpu *v)
+{
+    return LIKELY(msr_exec_wrmsr(v)) ? finish(v, EXIT_WRMSR) : VMX_LEAVE;
+}
+
+NOINLINE static u32 on_vmcall(struct vcpu *v)
+{
+    hypercall_exec(v, vmcs_read32(GUEST_SS_ACCESS) >> 5 & 3);
+    return finish(v, EXIT_HYPERCALL);
+}
+
+/* Only the registers that C may clobber, and RBX, are in v->gpr[] yet. */
+u32 vmx_exit_fast(struct vcpu *v)
+{
+    u32 reason = vmcs_read32(EXIT_REASON);
+
+    if (reason == REASON_CPUID) {
+        return LIKELY(cpuid_exec_plain(v)) ? finish(v, EXIT_CPUID) : on_cpuid_rare(v);
+    }
+    if (reason == REASON_RDMSR) {
+        return on_rdmsr(v);
+    }
+    if (reason == REASON_WRMSR) {
+        return on_wrmsr(v);
+    }
+    return reason == REASON_VMCALL ? on_vmcall(v) : VMX_LEAVE;
+}
