@@ -125,6 +125,22 @@ void frame_walk(void (*fn)(void *arg, u64 base, u64 bytes), void *arg)
     }
 }
 
+void frame_walk_use(void (*fn)(void *arg, const struct frame_use *use), void *arg)
+{
+    for (u32 zone = 0; zone < pool.zone_count; zone++) {
+        const struct buddy_zone *z = &pool.zones[zone];
+        for (u32 page = 0; page < z->pages;) {
+            const struct frame *f = &pool.frames[z->first + page];
+            bool is_free = f->state == FRAME_FREE;
+            u32 pages = is_free ? 1u << f->order : 1;
+            struct frame_use use = {z->base + ((u64)page << PAGE_SHIFT), (u64)pages << PAGE_SHIFT,
+                                    is_free, f->owner, f->refs};
+            fn(arg, &use);
+            page += pages;
+        }
+    }
+}
+
 /* Numbers are reused as late as possible, so that a stale tag stands out. */
 owner_t owner_new(void)
 {

@@ -31,6 +31,15 @@ bool frame_query(hpa_t pa, bool *free, owner_t *owner, u32 *refs);
 /* Calls fn for each range of the pool. */
 void frame_walk(void (*fn)(void *arg, u64 base, u64 bytes), void *arg);
 
+/* Calls fn for each free block (owner 0, refs 0) and each frame in use, in order. */
+struct frame_use {
+    u64 base, bytes;
+    bool free;
+    owner_t owner;
+    u32 refs;
+};
+void frame_walk_use(void (*fn)(void *arg, const struct frame_use *use), void *arg);
+
 /* Tags. 0: none left. */
 owner_t owner_new(void);
 void owner_free(owner_t owner);

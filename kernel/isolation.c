@@ -67,10 +67,8 @@ static void check_guests(void)
 {
     for (struct vm *vm = vm_list; vm; vm = vm->next) {
         scan.vm = vm;
-        spin_lock(&vm->lock);
         pt_walk(&vm->npt, 0, 1ull << 46, guest_leaf, NULL);
         pt_walk_tables(&vm->npt, table_page, NULL);
-        spin_unlock(&vm->lock);
     }
 }
 
@@ -137,10 +135,8 @@ static void check_processes(void)
             continue;
         }
         scan.process = p;
-        spin_lock(&p->aspace->lock);
         pt_walk(&p->aspace->pt, 0, USER_TOP, process_leaf, NULL);
         pt_walk_tables(&p->aspace->pt, table_page, NULL);
-        spin_unlock(&p->aspace->lock);
     }
 }
 
@@ -184,24 +180,18 @@ static bool kernel_leaf(void *arg, u64 va, u64 pa, u64 bytes, u64 perm)
     return true;
 }
 
-static void count_range(void *arg, u64 base, u64 bytes)
+static void count_use(void *arg, const struct frame_use *use)
 {
     struct isolation_report *r = arg;
-    bool free;
-    owner_t tag;
-    u32 refs;
+    u64 pages = use->bytes >> PAGE_SHIFT;
 
-    for (u64 at = 0; at < bytes; at += PAGE_SIZE) {
-        r->pages++;
-        if (!frame_query(HPA(base + at), &free, &tag, &refs)) {
-            r->wrong_owner++;
-        } else if (free) {
-            r->free_pages++;
-        } else if (!tag || !refs) {
-            r->wrong_owner++;
-        } else {
-            scan.tags[tag % OWNERS]++;
-        }
+    r->pages += pages;
+    if (use->free) {
+        r->free_pages += pages;
+    } else if (!use->owner || !use->refs) {
+        r->wrong_owner++;
+    } else {
+        scan.tags[use->owner % OWNERS]++;
     }
 }
 
@@ -232,16 +222,31 @@ static void check_ranges(void)
     r->pages += r->kernel_pages + r->module_pages;
 }
 
+/* Nobody may gain or lose a page while it is counted. Address spaces before vms: a fault in a
+ * window takes them in that order. */
+static void lock_all(void (*lock)(struct spinlock *l))
+{
+    for (struct process *p = process_list; p; p = p->next) {
+        if (p->aspace) {
+            lock(&p->aspace->lock);
+        }
+    }
+    for (struct vm *vm = vm_list; vm; vm = vm->next) {
+        lock(&vm->lock);
+    }
+}
+
 void isolation_check(struct isolation_report *r)
 {
     memset(r, 0, sizeof(*r));
     memset(&scan, 0, sizeof(scan));
     scan.r = r;
+    lock_all(spin_lock);
     check_guests();
     check_memory_objects();
     check_processes();
     arch_kernel_walk(kernel_leaf, NULL);
-    frame_walk(count_range, r);
+    frame_walk_use(count_use, r);
     for (u32 i = 0; i < OWNERS; i++) {
         r->wrong_owner += scan.claims[i] > scan.tags[i] ? scan.claims[i] - scan.tags[i]
                                                         : scan.tags[i] - scan.claims[i];
@@ -250,4 +255,5 @@ void isolation_check(struct isolation_report *r)
         r->guest_pages += scan.tags[vm->id % OWNERS];
     }
     check_ranges();
+    lock_all(spin_unlock);
 }

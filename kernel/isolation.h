@@ -5,7 +5,7 @@
 
 #include "kernel/abi.h"
 
-/* Kernel lock held. Guests go on: pages they touch meanwhile are taken under their vm's lock. */
+/* Kernel lock held. Guests go on, but those that touch new memory wait for its end. */
 void isolation_check(struct isolation_report *r);
 
 #endif
