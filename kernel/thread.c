@@ -86,7 +86,6 @@ void thread_end(void)
             vcpu_evict(c);
         }
         v->thread = NULL;
-        v->guest_tsc += t->run_tsc;
         t->vcpu = NULL;
         object_unref(&v->object);
     }

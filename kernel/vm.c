@@ -241,7 +241,7 @@ void vm_get_stats(struct vm *vm, struct vm_stats *out)
         for (u32 k = 0; k < EXIT_COUNT; k++) {
             out->exits[k] += v->exits[k];
         }
-        out->guest_tsc += v->guest_tsc + (v->thread ? v->thread->run_tsc : 0);
+        out->guest_tsc += v->guest_tsc;
         if (v->start_tsc && (!out->start_tsc || v->start_tsc < out->start_tsc)) {
             out->start_tsc = v->start_tsc;
         }
