@@ -452,7 +452,9 @@ static enum exit_action on_xsetbv(struct vcpu *v, struct exit *x)
     u64 value = (u32)v->gpr[GPR_RAX] | v->gpr[GPR_RDX] << 32;
 
     (void)x;
-    if ((u32)v->gpr[GPR_RCX] != 0 || !xcr0_check(value, v->vm->cpuid->xcr0)) {
+    /* Not all that run guests check the privilege level before the exit. */
+    if (virt->read(v, VIRT_CPL) != 0 || (u32)v->gpr[GPR_RCX] != 0 ||
+        !xcr0_check(value, v->vm->cpuid->xcr0)) {
         return gp(v);
     }
     virt->write(v, VIRT_XCR0, value);
