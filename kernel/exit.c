@@ -247,6 +247,7 @@ bool exit_hazards(struct vcpu *v)
         if (v->halted) {
             if (is_awake(v)) {
                 v->halted = 0;
+                set_hazard(v, VCPU_HAZARD_EVENT); /* a clear below may have come after it was set */
             } else if (!(virt->read(v, VIRT_RFLAGS) & RFLAGS_IF)) {
                 return leave(v, VX_HALTED);
             } else {

@@ -30,6 +30,7 @@ int vcpu_create(struct vm *vm, u32 index, struct vcpu **out)
     v->index = index;
     v->cpu = -1;
     v->event.type = EVENT_NONE;
+    v->exit.kind = VX_KICKED; /* nothing that ring 3 could complete */
     msr_reset(v);
     int error = virt->vcpu_create(v);
     if (error) {

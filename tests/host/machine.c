@@ -26,6 +26,7 @@
 
 #define STACK_BYTES     (256u << 10) /* sanitized frames are large */
 #define DEADLOCK_ROUNDS 1000000u
+#define CHILD_SECONDS   120
 
 struct host_cpu {
     struct cpu cpu;
@@ -592,6 +593,7 @@ bool machine_test(const struct machine_config *config)
         for (u32 i = 0; i < ARRAY_SIZE(fatal); i++) {
             sigaction(fatal[i], &sanitizers[i], NULL);
         }
+        alarm(CHILD_SECONDS);
         machine_boot(config);
         machine_check_clean();
         exit(0);
