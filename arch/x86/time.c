@@ -12,6 +12,7 @@
 
 #define MEASURE_MS  20u
 #define SAMPLES     8u
+#define ATTEMPTS    6u
 #define SPIN_CYCLES (1ull << 34) /* longer than any clock may take for MEASURE_MS */
 
 /* HPET registers (IA-PC HPET Specification 1.0a "Memory Mapped Registers") */
@@ -29,13 +30,14 @@
 #define PM_TIMER_MASK     0xffffffu /* 24 bits are always there */
 
 #define PIT_HZ            1193182u
+#define PIT_MASK          0xffffu /* it wraps after 55 ms */
 #define PIT_CHANNEL_2     0x42
 #define PIT_COMMAND       0x43
-#define PIT_MODE_0_CH2    0xb0 /* channel 2, both bytes, interrupt on terminal count */
+#define PIT_MODE_2_CH2    0xb4 /* channel 2, both bytes, rate generator */
+#define PIT_LATCH_CH2     0x80
 #define PORT_B            0x61
 #define PORT_B_GATE_2     BIT(0)
 #define PORT_B_SPEAKER    BIT(1)
-#define PORT_B_OUT_2      BIT(5)
 
 ARCH_READ_ONLY_AFTER_BOOT u64 arch_tsc_hz;
 
@@ -120,6 +122,27 @@ static bool pm_timer_init(const struct bootinfo *bi, struct clock *c)
     return counter_moves(pm_timer_count);
 }
 
+/* --- PIT --- */
+
+static u64 pit_count(void)
+{
+    out8(PIT_COMMAND, PIT_LATCH_CH2);
+    u32 low = in8(PIT_CHANNEL_2);
+    return PIT_MASK - (low | (u32)in8(PIT_CHANNEL_2) << 8);
+}
+
+/* Channel 2, which nothing but the speaker uses, counts down from 65536 again and again. */
+static bool pit_init(const struct bootinfo *bi, struct clock *c)
+{
+    (void)bi;
+    out8(PORT_B, (u8)((in8(PORT_B) & ~PORT_B_SPEAKER) | PORT_B_GATE_2));
+    out8(PIT_COMMAND, PIT_MODE_2_CH2);
+    out8(PIT_CHANNEL_2, 0);
+    out8(PIT_CHANNEL_2, 0);
+    *c = (struct clock){"PIT", pit_count, PIT_HZ, PIT_MASK};
+    return counter_moves(pit_count);
+}
+
 /* --- measurement --- */
 
 /* Both clocks at one moment: the pair of TSC reads around the other clock that is closest together.
@@ -153,7 +176,7 @@ static u64 rate(u64 ticks, u64 counted, u64 clock_hz)
     return ticks * clock_hz / counted;
 }
 
-static bool measure(const struct clock *c, u64 *tsc_hz, u64 *apic_hz)
+static bool measure_once(const struct clock *c, u64 *tsc_hz, u64 *apic_hz)
 {
     u64 wanted = c->hz / 1000 * MEASURE_MS;
 
@@ -170,35 +193,30 @@ static bool measure(const struct clock *c, u64 *tsc_hz, u64 *apic_hz)
     return true;
 }
 
-/* The PIT's channel 2 runs down once; its output, visible in port B, goes up at the end. */
-static bool measure_pit(u64 *tsc_hz, u64 *apic_hz)
+static bool agrees(u64 a, u64 b, u64 parts)
 {
-    u32 count = PIT_HZ * MEASURE_MS / 1000;
+    return a && (a > b ? a - b : b - a) < b / parts;
+}
 
-    out8(PORT_B, (u8)((in8(PORT_B) & ~PORT_B_SPEAKER) | PORT_B_GATE_2));
-    out8(PIT_COMMAND, PIT_MODE_0_CH2);
-    out8(PIT_CHANNEL_2, (u8)count);
-    out8(PIT_CHANNEL_2, (u8)(count >> 8));
-    u64 start = arch_tsc();
-    u32 timer = lapic_count_passed();
-    while (!(in8(PORT_B) & PORT_B_OUT_2)) {
-        if (arch_tsc() - start > SPIN_CYCLES) {
+/* Until two measurements in a row say the same: we may have been away while a clock wrapped (in an
+ * emulator, or firmware's management mode). */
+static bool measure(const struct clock *c, u64 *tsc_hz, u64 *apic_hz)
+{
+    u64 before = 0;
+
+    for (u32 i = 0; i < ATTEMPTS; i++) {
+        if (!measure_once(c, tsc_hz, apic_hz)) {
             return false;
         }
+        if (agrees(before, *tsc_hz, 1000)) {
+            return true;
+        }
+        before = *tsc_hz;
     }
-    *tsc_hz = rate(arch_tsc() - start, count, PIT_HZ);
-    *apic_hz = rate(lapic_count_passed() - timer, count, PIT_HZ);
-    return true;
+    return false;
 }
 
 /* --- CPUID --- */
-
-static bool agrees(u64 claimed, u64 measured)
-{
-    u64 difference = claimed > measured ? claimed - measured : measured - claimed;
-
-    return claimed && difference < measured / 100;
-}
 
 /* SDM 2A "CPUID", leaves 15H and 16H; 0 when they say nothing. */
 static u64 cpuid_tsc_hz(u32 leaf)
@@ -217,24 +235,27 @@ static u64 cpuid_tsc_hz(u32 leaf)
 
 void arch_time_init(const struct bootinfo *bi)
 {
-    const char *source = "PIT";
+    static bool (*const inits[])(const struct bootinfo *,
+                                 struct clock *) = {hpet_init, pm_timer_init, pit_init};
+    struct clock c = {0};
     u64 tsc_hz = 0, apic_hz = 0;
-    struct clock c;
 
     lapic_count_start();
-    if ((hpet_init(bi, &c) && measure(&c, &tsc_hz, &apic_hz)) ||
-        (pm_timer_init(bi, &c) && measure(&c, &tsc_hz, &apic_hz))) {
-        source = c.name;
-    } else if (!measure_pit(&tsc_hz, &apic_hz)) {
+    for (u32 i = 0; i < ARRAY_SIZE(inits) && !tsc_hz; i++) {
+        if (!inits[i](bi, &c) || !measure(&c, &tsc_hz, &apic_hz)) {
+            tsc_hz = 0;
+            c.name = "CPUID alone";
+        }
+    }
+    if (!tsc_hz) {
         tsc_hz = cpuid_tsc_hz(0x15) ? cpuid_tsc_hz(0x15) : cpuid_tsc_hz(0x16);
-        source = "CPUID alone";
     }
     if (!tsc_hz) {
         panic("no clock: neither HPET, PM timer, PIT nor CPUID tells the speed of the TSC");
     }
     arch_tsc_hz = tsc_hz;
     for (u32 leaf = 0x16; leaf >= 0x15; leaf--) {
-        if (agrees(cpuid_tsc_hz(leaf), tsc_hz)) {
+        if (agrees(cpuid_tsc_hz(leaf), tsc_hz, 100)) {
             arch_tsc_hz = cpuid_tsc_hz(leaf); /* 15H, the more exact one, comes last */
         }
     }
@@ -243,7 +264,7 @@ void arch_time_init(const struct bootinfo *bi)
     }
     timer_hz = cpu_features.tsc_deadline ? 0 : apic_hz;
     time_init_cpu();
-    klog("time: TSC %llu kHz by %s, %s, timer %s", (unsigned long long)(arch_tsc_hz / 1000), source,
+    klog("time: TSC %llu kHz by %s, %s, timer %s", (unsigned long long)(arch_tsc_hz / 1000), c.name,
          lapic_mode(), timer_hz ? "by count" : "by TSC deadline");
 }
 
