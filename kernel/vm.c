@@ -92,10 +92,11 @@ static const struct vm_ram *find_ram(const struct vm *vm, u64 gpa)
     return NULL;
 }
 
-/* Gives the guest a block of 2^order frames at gpa. Lock held. */
-static bool add_block(struct vm *vm, u64 gpa, u32 order)
+/* Gives the guest a block of 2^order frames at gpa, where it has none; slot is gpa's own, if known.
+ * Lock held. */
+static bool add_block(struct vm *vm, u64 gpa, u32 order, u64 *slot)
 {
-    u64 bytes = PAGE_SIZE << order;
+    u64 bytes = PAGE_SIZE << order, perm = virt->nested_ram_perm();
     bool flush = false;
 
     if (!budget_take(&vm->payer->memory, bytes)) {
@@ -105,7 +106,8 @@ static bool add_block(struct vm *vm, u64 gpa, u32 order)
     if (!frame.v) {
         goto undo_budget;
     }
-    if (!pt_map(&vm->npt, gpa, frame.v, bytes, virt->nested_ram_perm(), &flush)) {
+    if (!(slot && pt_fill_slot(&vm->npt, slot, frame.v, perm)) &&
+        !pt_map(&vm->npt, gpa, frame.v, bytes, perm, &flush)) {
         goto undo_frame;
     }
     vm->memory_bytes += bytes;
@@ -125,10 +127,9 @@ static enum vm_touch touch_locked(struct vm *vm, u64 gpa, struct pt_leaf *leaf)
     if (!find_ram(vm, gpa)) {
         return VM_TOUCH_NOT_RAM;
     }
-    if (pt_lookup(&vm->npt, gpa, leaf)) {
-        return VM_TOUCH_OK;
-    }
-    if (!add_block(vm, ALIGN_DOWN(gpa, PAGE_SIZE), 0)) {
+    u64 *slot = pt_last_slot(&vm->npt, gpa);
+    bool present = slot ? *slot & vm->npt.format->present_mask : pt_lookup(&vm->npt, gpa, leaf);
+    if (!present && !add_block(vm, ALIGN_DOWN(gpa, PAGE_SIZE), 0, slot)) {
         return VM_TOUCH_NO_MEMORY;
     }
     return VM_TOUCH_OK;
@@ -180,10 +181,10 @@ static int populate(struct vm *vm, u64 gpa, u64 bytes)
         u32 order = best_order(vm, gpa + done, bytes - done);
 
         spin_lock(&vm->lock);
-        bool ok = add_block(vm, gpa + done, order);
+        bool ok = add_block(vm, gpa + done, order, NULL);
         while (!ok && order) { /* memory may be too fragmented for large leaves */
             order = order == 18 ? 9 : 0;
-            ok = add_block(vm, gpa + done, order);
+            ok = add_block(vm, gpa + done, order, NULL);
         }
         spin_unlock(&vm->lock);
         if (!ok) {

@@ -208,6 +208,32 @@ static bool map_level(struct change *c, u64 table, u32 level, u64 va, u64 end)
     return true;
 }
 
+u64 *pt_last_slot(const struct pagetable *pt, u64 va)
+{
+    u64 table = pt->root;
+
+    if (va >= reach_of(pt)) {
+        return NULL;
+    }
+    for (u32 level = pt->levels - 1; level; level--) {
+        u64 entry = table_at(pt, table)[index_of(va, level)];
+        if (!is_present(pt, entry) || is_leaf(pt, entry, level)) {
+            return NULL;
+        }
+        table = table_address(pt, entry);
+    }
+    return &table_at(pt, table)[index_of(va, 0)];
+}
+
+bool pt_fill_slot(struct pagetable *pt, u64 *slot, u64 pa, u64 perm)
+{
+    if (is_present(pt, *slot)) {
+        return false;
+    }
+    write_entry(pt, slot, leaf_entry(pt, pa, perm, 0));
+    return true;
+}
+
 static bool unmap_level(struct change *c, u64 table, u32 level, u64 va, u64 end)
 {
     struct pagetable *pt = c->pt;

@@ -91,6 +91,14 @@ bool pt_protect(struct pagetable *pt, u64 va, u64 bytes, u64 perm, bool *flush) 
 /* Frees the tables that were unlinked. No CPU may hold a translation from before they were. */
 void pt_reclaim(struct pagetable *pt);
 
+/*
+ * The short way for pages that come one by one: the last-level slot of va, or NULL when there is no
+ * table for it yet (then pt_map makes one). pt_fill_slot() maps pa there, if the slot is empty;
+ * false when it is not.
+ */
+u64 *pt_last_slot(const struct pagetable *pt, u64 va);
+bool pt_fill_slot(struct pagetable *pt, u64 *slot, u64 pa, u64 perm);
+
 /* The leaf that maps va; false when none does. */
 bool pt_lookup(const struct pagetable *pt, u64 va, struct pt_leaf *out);
 

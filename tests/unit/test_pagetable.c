@@ -281,6 +281,29 @@ static void test_walk(void **state)
 
 /* For every number of tables that there may still be: either all is done, or what is done can be
  * undone. */
+/* Page by page through the last-level slot: one write each, and never over what is there. */
+static void test_last_slot(void **state)
+{
+    (void)state;
+    start(&pt_format_ept, 0);
+    assert_null(pt_last_slot(&pt, 0x200000));
+    map(0x200000, 0x800000, PAGE_SIZE, RX);
+    u64 *slot = pt_last_slot(&pt, 0x201000);
+    assert_non_null(slot);
+    op();
+    assert_true(pt_fill_slot(&pt, slot, 0x55000, RW));
+    assert_int_equal(fake.writes, 1);
+    expect(0x201000, 0x55000, PAGE_SIZE, RW);
+    assert_false(pt_fill_slot(&pt, slot, 0x66000, RW));
+    assert_false(pt_fill_slot(&pt, pt_last_slot(&pt, 0x200fff), 0x66000, RW));
+    expect(0x201000, 0x55000, PAGE_SIZE, RW);
+    expect(0x200000, 0x800000, PAGE_SIZE, RX);
+    map(0x40000000, 0x40000000, SIZE_2M, RW);
+    assert_null(pt_last_slot(&pt, 0x40000000)); /* a large leaf has no such slot */
+    assert_null(pt_last_slot(&pt, 1ull << 48));
+    finish();
+}
+
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -344,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_flush),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_last_slot),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_formats),
     };
