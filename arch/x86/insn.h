@@ -69,20 +69,6 @@ static inline void write_cr4(u64 v)
     __asm__ volatile("mov %0, %%cr4" : : "r"(v) : "memory");
 }
 
-static inline u64 read_rflags(void)
-{
-    u64 v;
-    __asm__ volatile("pushfq; pop %0" : "=r"(v));
-    return v;
-}
-
-static inline u64 xgetbv(u32 index)
-{
-    u32 lo, hi;
-    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(index));
-    return lo | (u64)hi << 32;
-}
-
 static inline void xsetbv(u32 index, u64 value)
 {
     __asm__ volatile("xsetbv" : : "c"(index), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");

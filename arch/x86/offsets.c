@@ -15,26 +15,17 @@ void offsets(void);
 void offsets(void)
 {
     /* kernel/cpu.h */
-    OFFSET(CPU_SELF, struct cpu, self);
     OFFSET(CPU_KERNEL_RSP, struct cpu, kernel_rsp);
     OFFSET(CPU_USER_RSP, struct cpu, user_rsp);
-    OFFSET(CPU_CURRENT, struct cpu, current);
     OFFSET(CPU_RESIDENT, struct cpu, resident);
-    OFFSET(CPU_MSRS_OF, struct cpu, msrs_of);
-    OFFSET(CPU_ASPACE, struct cpu, aspace);
     OFFSET(CPU_HAZARDS, struct cpu, hazards);
-    OFFSET(CPU_ID, struct cpu, id);
-    OFFSET(CPU_IN_USER, struct cpu, in_user);
     OFFSET(CPU_ARCH, struct cpu, arch);
-    OFFSET(CPU_VIRT, struct cpu, virt);
 
     /* kernel/vcpu.h: gpr[] is in ModRM order */
-    OFFSET(VCPU_GPR, struct vcpu, gpr);
     OFFSET(VCPU_RAX, struct vcpu, gpr[GPR_RAX]);
     OFFSET(VCPU_RCX, struct vcpu, gpr[GPR_RCX]);
     OFFSET(VCPU_RDX, struct vcpu, gpr[GPR_RDX]);
     OFFSET(VCPU_RBX, struct vcpu, gpr[GPR_RBX]);
-    OFFSET(VCPU_RSP, struct vcpu, gpr[GPR_RSP]);
     OFFSET(VCPU_RBP, struct vcpu, gpr[GPR_RBP]);
     OFFSET(VCPU_RSI, struct vcpu, gpr[GPR_RSI]);
     OFFSET(VCPU_RDI, struct vcpu, gpr[GPR_RDI]);
@@ -48,23 +39,11 @@ void offsets(void)
     OFFSET(VCPU_R15, struct vcpu, gpr[GPR_R15]);
     OFFSET(VCPU_HOST_RSP, struct vcpu, host_rsp);
     OFFSET(VCPU_LAUNCHED, struct vcpu, launched);
-    OFFSET(VCPU_HAZARDS, struct vcpu, hazards);
 
     /* arch/arch.h: what the SYSCALL entry pushes */
-    OFFSET(FRAME_RDI, struct syscall_frame, rdi);
-    OFFSET(FRAME_RSI, struct syscall_frame, rsi);
-    OFFSET(FRAME_RDX, struct syscall_frame, rdx);
-    OFFSET(FRAME_R10, struct syscall_frame, r10);
-    OFFSET(FRAME_R8, struct syscall_frame, r8);
-    OFFSET(FRAME_R9, struct syscall_frame, r9);
-    OFFSET(FRAME_RAX, struct syscall_frame, rax);
-    OFFSET(FRAME_RIP, struct syscall_frame, rip);
     OFFSET(FRAME_RFLAGS, struct syscall_frame, rflags);
-    OFFSET(FRAME_RSP, struct syscall_frame, rsp);
-    VALUE(FRAME_BYTES, sizeof(struct syscall_frame));
 
     /* arch/x86: interrupts, and the per-CPU part of this architecture */
-    OFFSET(TRAP_VECTOR, struct trap_frame, vector);
     OFFSET(TRAP_CS, struct trap_frame, cs);
     OFFSET(ARCH_TSS_RSP0, struct arch_cpu, tss.rsp[0]);
     VALUE(STACK_BYTES, KERNEL_STACK_BYTES);
@@ -72,7 +51,6 @@ void offsets(void)
     VALUE(IST_BYTES, IST_STACK_BYTES);
 
     /* kernel/abi.h */
-    VALUE(SYS_PROCESS_EXIT, SYS_PROCESS_EXIT);
     VALUE(SYS_VCPU_RUN, SYS_VCPU_RUN);
     OFFSET(VCPU_EXIT_KIND, struct vcpu_exit, kind);
     OFFSET(VCPU_EXIT_A, struct vcpu_exit, a);
