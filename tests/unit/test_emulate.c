@@ -172,25 +172,122 @@ static void test_string_fault_half_way(void **state)
     assert_int_equal(s.gpr[GPR_RCX], 1);
 }
 
-static void test_string_16bit(void **state)
+/* Real mode with these bytes of code at 0000:0100, DS at 0x10000, the others at 0. */
+static void real_mode(const char *code, size_t n)
 {
-    (void)state;
-    memset(&s, 0, sizeof(s)); /* real mode; ES and DS with limits: one element at a time */
+    memset(&s, 0, sizeof(s));
     for (u32 i = SEG_ES; i <= SEG_GS; i++) {
         s.seg[i].limit = 0xffff;
         s.seg[i].access = 0x93;
     }
     s.seg[SEG_DS].base = 0x10000;
+    s.rip = 0x100;
+    memcpy(b.ram.base + 0x100, code, n);
+}
+
+static void test_string_16bit(void **state)
+{
+    (void)state;
+    real_mode("\xf3\x6e", 2);
     b.ram.base[0x1ffff] = 'a';
     b.ram.base[0x10000] = 'b';
     s.gpr[GPR_RSI] = 0xabcdffff;
     s.gpr[GPR_RCX] = 0xabcd0002;
-    assert_int_equal(string(VX_IO_REP, 1, 0x1ffff, 2), EMULATE_AGAIN);
-    assert_int_equal(s.gpr[GPR_RSI], 0xabcd0000);
-    assert_int_equal(string(VX_IO_REP, 1, 0x10000, 2),
-                     EMULATE_DONE); /* wrapped within the segment */
+    assert_int_equal(string(VX_IO_REP, 1, 0x1ffff, 2), EMULATE_DONE); /* wraps in the segment */
+    assert_int_equal(s.gpr[GPR_RSI], 0xabcd0001);
     assert_int_equal(s.gpr[GPR_RCX], 0xabcd0000);
     assert_memory_equal(port_data, "ab", 2);
+}
+
+static void test_string_segment_override(void **state)
+{
+    static const struct {
+        const char *code;
+        size_t n;
+        char expected;
+    } cases[] = {
+        {"\x6e",             1, 'd'},
+        {"\x26\x6e",         2, 'e'},
+        {"\x2e\x6e",         2, 'c'},
+        {"\x36\x6e",         2, 's'},
+        {"\x64\xf3\x6e",     3, 'f'},
+        {"\x65\x6e",         2, 'g'},
+        {"\x66\x26\x3e\x6e", 4, 'd'},
+    };
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+        real_mode(cases[i].code, cases[i].n);
+        for (u32 j = SEG_ES; j <= SEG_GS; j++) {
+            s.seg[j].base = j == SEG_CS ? 0 : 0x10000 * (j + 1);
+            b.ram.base[(j == SEG_CS ? 0 : 0x10000 * (j + 1)) + 0x50] = (u8) "ecsdfg"[j];
+        }
+        s.gpr[GPR_RSI] = 0x50;
+        port_bytes = 0;
+        assert_int_equal(string(0, 1, 0, 2), EMULATE_DONE);
+        assert_int_equal(port_data[0], cases[i].expected);
+    }
+}
+
+static void test_string_segment_checks(void **state)
+{
+    static const struct {
+        u32 access, limit;
+        u64 offset;
+        u8 bytes;
+        bool in, good;
+    } cases[] = {
+        {0xc093,  0xffffffff, 0xfffffffc, 4, true,  true },
+        {0xc093,  0xffffffff, 0xfffffffd, 4, true,  false},
+        {0x4093,  0xfff,      0xffc,      4, true,  true },
+        {0x4093,  0xfff,      0xffd,      4, true,  false},
+        {0x4091,  0xfff,      0,          1, true,  false}, /* read-only */
+        {0x4091,  0xfff,      0,          1, false, true },
+        {0x409b,  0xfff,      0,          1, false, true }, /* code, readable */
+        {0x4099,  0xfff,      0,          1, false, false}, /* code, not readable */
+        {0x409b,  0xfff,      0,          1, true,  false},
+        {0x4097,  0xfff,      0xfff,      1, true,  false}, /* expand down */
+        {0x4097,  0xfff,      0x1000,     1, true,  true },
+        {0x0097,  0xfff,      0xffff,     1, true,  true },
+        {0x0097,  0xfff,      0xffff,     2, true,  false},
+        {0x10000, 0xffffffff, 0,          1, false, false}, /* null */
+    };
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+        real_mode("\x6e", 1);
+        s.cr0 = CR0_PE;
+        s.seg[SEG_CS].access = 0xc09b;
+        s.seg[SEG_DS].base = 0;
+        u32 seg = cases[i].in ? SEG_ES : SEG_DS;
+        s.seg[seg].access = cases[i].access;
+        s.seg[seg].limit = cases[i].limit;
+        s.gpr[GPR_RSI] = s.gpr[GPR_RDI] = cases[i].offset;
+        fault.vector = 0;
+        enum emulate_result r = string(cases[i].in ? VX_IO_IN : 0, cases[i].bytes, 0, 4);
+        assert_int_equal(r, cases[i].good ? EMULATE_DONE : EMULATE_FAULT);
+        assert_int_equal(fault.vector, cases[i].good ? 0 : VECTOR_GP);
+    }
+}
+
+static void test_string_not_canonical(void **state)
+{
+    (void)state;
+    s.gpr[GPR_RDI] = 0x800000000000;
+    assert_int_equal(string(VX_IO_IN, 1, 0, 8), EMULATE_FAULT);
+    assert_int_equal(fault.vector, VECTOR_GP);
+    assert_int_equal(port_reads, 0);
+}
+
+static void test_string_single_step(void **state)
+{
+    (void)state;
+    s.gpr[GPR_RSI] = 0x8000;
+    s.gpr[GPR_RCX] = 2;
+    s.rflags = RFLAGS_TF;
+    assert_int_equal(string(VX_IO_REP, 1, 0x8000, 8), EMULATE_AGAIN);
+    assert_int_equal(s.gpr[GPR_RCX], 1);
+    assert_int_equal(string(VX_IO_REP, 1, 0x8001, 8), EMULATE_DONE);
 }
 
 static void test_string_32bit_address(void **state)
@@ -302,6 +399,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_string_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_string_fault_half_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_string_16bit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_string_segment_override, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_string_segment_checks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_string_not_canonical, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_string_single_step, setup, teardown),
         cmocka_unit_test_setup_teardown(test_string_32bit_address, setup, teardown),
         cmocka_unit_test_setup_teardown(test_string_outside_ram, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mmio, setup, teardown),

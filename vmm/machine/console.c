@@ -76,6 +76,7 @@ void machine_end(struct machine *m, enum guest_end end, const char *format, ...)
     va_start(args, format);
     format_vbuffer(m->shared->reason, sizeof(m->shared->reason), format, args);
     va_end(args);
+    m->shared->end_tsc = sys_tsc();
     sys_process_exit(end);
 }
 

@@ -57,10 +57,27 @@ static NORETURN PRINTF(2, 3) void crash(struct vcpu *v, const char *format, ...)
     machine_end(v->machine, GUEST_CRASH, "%s", reason);
 }
 
+/* Single-step: a trap after what was done now. Returns the group that has it, 0 if none is due. */
+static u64 note_step(struct vcpu *v)
+{
+    struct vcpu_state *s = &v->state;
+
+    if (!(s->rflags & RFLAGS_TF)) {
+        return 0;
+    }
+    get_state(v, VCPU_STATE_MSR);
+    if (s->msr_debugctl & DEBUGCTL_BTF) {
+        return 0;
+    }
+    s->pending_debug |= PENDING_DEBUG_BS;
+    return VCPU_STATE_MSR;
+}
+
 /* An emulated instruction is done: past it, as the CPU would. */
 static void step_over(struct vcpu *v, u8 length)
 {
     struct vcpu_state *s = &v->state;
+    u64 groups = VCPU_STATE_GPR | VCPU_STATE_EVENT | note_step(v);
 
     s->rip += length;
     if (!walk_in_long_mode(s)) {
@@ -68,19 +85,20 @@ static void step_over(struct vcpu *v, u8 length)
     }
     s->rflags &= ~RFLAGS_RF;
     s->interruptibility &= ~(u32)INTERRUPTIBILITY_STI_MOVSS;
-    if ((s->rflags & RFLAGS_TF) && !(s->msr_debugctl & DEBUGCTL_BTF)) {
-        s->pending_debug |= PENDING_DEBUG_BS;
-    }
-    set_state(v, VCPU_STATE_GPR | VCPU_STATE_EVENT);
+    set_state(v, groups);
 }
 
 static u64 string_io(struct vcpu *v, const struct vcpu_exit *x)
 {
     struct fault fault;
+    u64 groups = VCPU_STATE_GPR;
 
     get_state(v, VCPU_STATE_GPR | VCPU_STATE_SYS);
     enum emulate_result result = emulate_string_io(&v->machine->board, &v->state, x, &fault);
-    set_state(v, VCPU_STATE_GPR);
+    if (result == EMULATE_AGAIN) {
+        groups |= note_step(v);
+    }
+    set_state(v, groups);
     if (result == EMULATE_FAULT) {
         inject(v, &fault);
     }
@@ -98,7 +116,10 @@ static u64 mmio(struct vcpu *v, const struct vcpu_exit *x)
     if (x->b & VX_ACCESS_EXEC) {
         crash(v, "execution of unmapped guest-physical address %lx", x->a);
     }
-    get_state(v, VCPU_STATE_ALL);
+    if ((x->b & VX_ACCESS_EVENT) && !(x->b & VX_ACCESS_WALK)) { /* no instruction did it */
+        crash(v, "delivery of an event through unmapped guest-physical address %lx", x->a);
+    }
+    get_state(v, VCPU_STATE_GPR | VCPU_STATE_SYS | VCPU_STATE_EVENT);
     if (x->b & VX_ACCESS_WALK) {
         if (!(x->b & VX_ACCESS_LINEAR_VALID)) {
             crash(v, "page tables at unmapped guest-physical address %lx", x->a);

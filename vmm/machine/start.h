@@ -56,7 +56,8 @@ struct start_file {
 /* Written by the process but for in, whose writer is the manager. */
 struct start_shared {
     u32 out_waiting; /* the process waits for room in out: signal its event after reading */
-    u32 pad[15];
+    u32 pad[13];
+    u64 end_tsc;                   /* when it ended, 0: it did not say */
     char reason[START_TEXT_BYTES]; /* why it ended, set before it exits */
     struct ring_shared in;
     u8 in_data[START_INPUT_BYTES];

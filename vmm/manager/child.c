@@ -209,6 +209,13 @@ void child_reason(const struct child *c, char *text, size_t size)
     text[n - 1] = 0;
 }
 
+u64 child_end_tsc(const struct child *c, u64 start, u64 now)
+{
+    u64 end = __atomic_load_n(&c->shared->end_tsc, __ATOMIC_RELAXED);
+
+    return end > start && end < now ? end : now;
+}
+
 void child_destroy(struct child *c)
 {
     if (c->process) {

@@ -78,6 +78,9 @@ u32 child_type(struct child *c, const char *text, u32 n);
 /* A printable copy of why the child ended, in its own words. */
 void child_reason(const struct child *c, char *text, size_t size);
 
+/* When the child says it ended, if that lies between start and now; else now. */
+u64 child_end_tsc(const struct child *c, u64 start, u64 now);
+
 /* Ends the process if it runs, and gives everything back. */
 void child_destroy(struct child *c);
 

@@ -373,7 +373,7 @@ static bool poll_active(struct manager *m, struct guest *g, u64 bits, u64 now)
         guest_stop(g, GUEST_TIME_LIMIT);
     }
     if ((bits & CHILD_END_BIT(g->index)) && child_ended(&g->child, &info)) {
-        g->run_tsc = guest_run_tsc(g, now);
+        g->run_tsc = guest_run_tsc(g, child_end_tsc(&g->child, g->start_tsc, now));
         note_end(g, &info);
         more = true;
     }
