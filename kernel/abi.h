@@ -335,10 +335,10 @@ struct system_cpu {
     u32 apic_id, online;
 };
 
-enum module_kind { /* the numbers of enum boot_module_kind */
-    MODULE_CONFIG,  /* socle.conf */
-    MODULE_PROGRAM, /* a ring-3 program */
-    MODULE_FILE,    /* a file that the configuration names */
+enum module_kind {                 /* the numbers of enum boot_module_kind */
+                   MODULE_CONFIG,  /* socle.conf */
+                   MODULE_PROGRAM, /* a ring-3 program */
+                   MODULE_FILE,    /* a file that the configuration names */
 };
 
 struct system_module {

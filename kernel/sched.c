@@ -136,8 +136,8 @@ static void arm_timer(struct runqueue *q)
     struct cpu *c = q->cpu;
     u64 at = q->waiting ? q->waiting->deadline : ~0ull;
 
-    /* A switch that is due already arms the timer again; until then a slice that is over must not make
-     * it fire again and again. */
+    /* A switch that is due already arms the timer again; until then a slice that is over must not
+     * make it fire again and again. */
     if (q->count && !(__atomic_load_n(&c->hazards, __ATOMIC_RELAXED) & CPU_HAZARD_RESCHED)) {
         at = MIN(at, c->slice_end);
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtual CPU. The backend's exit stub pushes guest registers straight into gpr[], which therefore
- * comes first. All fields belong to the thread that runs the vCPU, but for those marked shared.
+ * A virtual CPU. The backend's exit stub pushes guest registers straight into gpr[], which
+ * therefore comes first. All fields belong to the thread that runs the vCPU, but for those marked
+ * shared.
  */
 #ifndef KERNEL_VCPU_H
 #define KERNEL_VCPU_H
@@ -16,11 +17,11 @@ struct thread;
 struct vm;
 
 /* vcpu.hazards: looked at before every VM entry, together with cpu.hazards. */
-#define VCPU_HAZARD_EVENT BIT(0) /* an exception, NMI or interrupt waits for delivery */
-#define VCPU_HAZARD_FLUSH BIT(1) /* nested tables changed: INVEPT (or a new ASID) before entry */
-#define VCPU_HAZARD_KICK  BIT(2) /* complete SYS_VCPU_RUN with VX_KICKED */
-#define VCPU_HAZARD_STOP  BIT(3) /* the process is ending */
-#define VCPU_HAZARD_ADVANCE BIT(4) /* ring 3 settled the exit: skip the instruction first */
+#define VCPU_HAZARD_EVENT    BIT(0) /* an exception, NMI or interrupt waits for delivery */
+#define VCPU_HAZARD_FLUSH    BIT(1) /* nested tables changed: INVEPT (or a new ASID) before entry */
+#define VCPU_HAZARD_KICK     BIT(2) /* complete SYS_VCPU_RUN with VX_KICKED */
+#define VCPU_HAZARD_STOP     BIT(3) /* the process is ending */
+#define VCPU_HAZARD_ADVANCE  BIT(4) /* ring 3 settled the exit: skip the instruction first */
 #define VCPU_HAZARD_SHUTDOWN BIT(5) /* a triple fault: complete SYS_VCPU_RUN with it */
 
 /* MSRs that are mere storage (kernel/msr.c). */
@@ -34,27 +35,27 @@ struct vcpu {
     struct vm *vm;
     struct thread *thread; /* that runs it now, NULL: none */
     struct object object;
-    u32 index;             /* in its vm */
-    s32 cpu;               /* CPU it is resident on, -1: none (VMCS cleared) */
-    u32 fast_left;         /* hot exits until the slice is looked at again */
+    u32 index;     /* in its vm */
+    s32 cpu;       /* CPU it is resident on, -1: none (VMCS cleared) */
+    u32 fast_left; /* hot exits until the slice is looked at again */
     u64 exits[EXIT_COUNT];
 
     /* Events. */
-    struct event event;    /* to be injected first: re-injection or a fresh exception */
-    u32 nmi_pending;       /* shared */
-    u32 halted;            /* HLT executed, waits for an event */
-    u64 irr[4];            /* shared: pending external interrupts, one bit a vector */
-    u32 irr_any;           /* shared: some bit of irr is set */
+    struct event event; /* to be injected first: re-injection or a fresh exception */
+    u32 nmi_pending;    /* shared */
+    u32 halted;         /* HLT executed, waits for an event */
+    u64 irr[4];         /* shared: pending external interrupts, one bit a vector */
+    u32 irr_any;        /* shared: some bit of irr is set */
 
     /* Guest registers that the CPU shares between guest and host; the hardware holds them while
      * cpu->msrs_of or cpu->resident says so, these copies otherwise. */
     u64 cr2, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux;
     u64 xcr0, dr[4], dr6;
     u64 cr8;
-    void *fpu;             /* XSAVE area, one pool page or more */
+    void *fpu; /* XSAVE area, one pool page or more */
     u64 tsc_offset;
     u64 msr[VMSR_COUNT];
-    u32 reported;          /* its state was dumped to the log once; ring 3 cannot flood it */
+    u32 reported; /* its state was dumped to the log once; ring 3 cannot flood it */
 
     /* The exit that SYS_VCPU_RUN returns. */
     struct vcpu_exit exit;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The seam between the kernel and a hardware virtualization backend (arch/x86/vmx, arch/x86/svm). The
- * kernel sees a vCPU only through these calls and through struct exit; no code outside a backend
- * knows which one is in use. One backend is chosen at boot.
+ * The seam between the kernel and a hardware virtualization backend (arch/x86/vmx, arch/x86/svm).
+ * The kernel sees a vCPU only through these calls and through struct exit; no code outside a
+ * backend knows which one is in use. One backend is chosen at boot.
  */
 #ifndef KERNEL_VIRT_H
 #define KERNEL_VIRT_H
@@ -17,19 +17,33 @@ struct vcpu;
 struct vm;
 
 enum virt_reg {
-    VIRT_RIP, VIRT_RSP, VIRT_RFLAGS,
-    VIRT_CR0, VIRT_CR3, VIRT_CR4, /* as the guest sees them */
+    VIRT_RIP,
+    VIRT_RSP,
+    VIRT_RFLAGS,
+    VIRT_CR0,
+    VIRT_CR3,
+    VIRT_CR4, /* as the guest sees them */
     VIRT_EFER,
-    VIRT_FS_BASE, VIRT_GS_BASE,
+    VIRT_FS_BASE,
+    VIRT_GS_BASE,
     VIRT_CPL,              /* read only */
     VIRT_CS_L,             /* read only: CS.L; with EFER.LMA, 64-bit mode */
     VIRT_INTERRUPTIBILITY, /* bit 0 STI, bit 1 MOV SS, bit 3 NMI blocked */
-    VIRT_SYSENTER_CS, VIRT_SYSENTER_ESP, VIRT_SYSENTER_EIP, VIRT_PAT, VIRT_DEBUGCTL,
-    VIRT_DR6, VIRT_DR7,
+    VIRT_SYSENTER_CS,
+    VIRT_SYSENTER_ESP,
+    VIRT_SYSENTER_EIP,
+    VIRT_PAT,
+    VIRT_DEBUGCTL,
+    VIRT_DR6,
+    VIRT_DR7,
     VIRT_XCR0,
-    VIRT_TSC_OFFSET,       /* v->tsc_offset follows */
+    VIRT_TSC_OFFSET, /* v->tsc_offset follows */
     /* v's fields, and the CPU's own registers while they are loaded: */
-    VIRT_KERNEL_GS_BASE, VIRT_STAR, VIRT_LSTAR, VIRT_FMASK, VIRT_TSC_AUX,
+    VIRT_KERNEL_GS_BASE,
+    VIRT_STAR,
+    VIRT_LSTAR,
+    VIRT_FMASK,
+    VIRT_TSC_AUX,
 };
 
 /* Instructions that a guest gets only if the backend can let it have them. */
@@ -41,7 +55,8 @@ enum virt_window { WINDOW_INTERRUPT, WINDOW_NMI };
 struct virt {
     const char *name; /* "VT-x", "AMD-V" */
 
-    /* NULL: this machine can run guests. Else a sentence that says what is missing and what to do. */
+    /* NULL: this machine can run guests. Else a sentence that says what is missing and what to do.
+     */
     const char *(*preflight)(void);
     /* All that follows is called with the vCPU resident on this CPU where it names one, except
      * vcpu_create, vcpu_destroy and load. */
@@ -75,17 +90,19 @@ struct virt {
     /* Enters the guest and settles its exits until exit_settle() returns false. */
     void (*run)(struct vcpu *v);
 
-    /* RIP past the instruction that exited; clears STI and MOV SS blocking; TF becomes a pending #DB. */
+    /* RIP past the instruction that exited; clears STI and MOV SS blocking; TF becomes a pending
+     * #DB. */
     void (*advance)(struct vcpu *v);
 
     u64 (*read)(struct vcpu *v, enum virt_reg r);
     /* Writes a value that was checked. CR0 and CR4 are not written here. EFER with LMA. */
     void (*write)(struct vcpu *v, enum virt_reg r, u64 value);
-    /* MOV to CR0 or CR4 of a value that was checked, and that changes bits which the backend keeps from
-     * the guest: takes note of those bits only. The guest then runs its instruction again, which
-     * does the rest as the CPU does it (IA-32e mode, PDPTEs). */
+    /* MOV to CR0 or CR4 of a value that was checked, and that changes bits which the backend keeps
+     * from the guest: takes note of those bits only. The guest then runs its instruction again,
+     * which does the rest as the CPU does it (IA-32e mode, PDPTEs). */
     void (*write_owned)(struct vcpu *v, enum virt_reg r, u64 value);
-    /* MOV DR was intercepted: the debug registers become the guest's, and it runs the instruction again. */
+    /* MOV DR was intercepted: the debug registers become the guest's, and it runs the instruction
+     * again. */
     void (*give_debug)(struct vcpu *v);
     /* Whole state, for ring 3. set: 0, or E_INVAL for what no CPU could hold; what VM entry refuses
      * is found at entry and reported as VX_ENTRY_FAILURE. */
