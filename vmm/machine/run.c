@@ -57,50 +57,45 @@ static NORETURN PRINTF(2, 3) void crash(struct vcpu *v, const char *format, ...)
     machine_end(v->machine, GUEST_CRASH, "%s", reason);
 }
 
-/* Single-step: a trap after what was done now. Returns the group that has it, 0 if none is due. */
-static u64 note_step(struct vcpu *v)
+/* Single-step: a trap after what was done now. A state of its own, since a get fills all of it. */
+static void note_step(struct vcpu *v)
 {
-    struct vcpu_state *s = &v->state;
+    struct vcpu_state s;
 
-    if (!(s->rflags & RFLAGS_TF)) {
-        return 0;
+    if (!(v->state.rflags & RFLAGS_TF) || sys_vcpu_get(v->handle, &s, VCPU_STATE_MSR) ||
+        (s.msr_debugctl & DEBUGCTL_BTF)) {
+        return;
     }
-    get_state(v, VCPU_STATE_MSR);
-    if (s->msr_debugctl & DEBUGCTL_BTF) {
-        return 0;
-    }
-    s->pending_debug |= PENDING_DEBUG_BS;
-    return VCPU_STATE_MSR;
+    s.pending_debug |= PENDING_DEBUG_BS;
+    sys_vcpu_set(v->handle, &s, VCPU_STATE_MSR);
 }
 
 /* An emulated instruction is done: past it, as the CPU would. */
 static void step_over(struct vcpu *v, u8 length)
 {
     struct vcpu_state *s = &v->state;
-    u64 groups = VCPU_STATE_GPR | VCPU_STATE_EVENT | note_step(v);
 
     s->rip += length;
     if (!walk_in_long_mode(s)) {
         s->rip &= 0xffffffff;
     }
+    note_step(v);
     s->rflags &= ~RFLAGS_RF;
     s->interruptibility &= ~(u32)INTERRUPTIBILITY_STI_MOVSS;
-    set_state(v, groups);
+    set_state(v, VCPU_STATE_GPR | VCPU_STATE_EVENT);
 }
 
 static u64 string_io(struct vcpu *v, const struct vcpu_exit *x)
 {
     struct fault fault;
-    u64 groups = VCPU_STATE_GPR;
 
     get_state(v, VCPU_STATE_GPR | VCPU_STATE_SYS);
     enum emulate_result result = emulate_string_io(&v->machine->board, &v->state, x, &fault);
-    if (result == EMULATE_AGAIN) {
-        groups |= note_step(v);
-    }
-    set_state(v, groups);
+    set_state(v, VCPU_STATE_GPR);
     if (result == EMULATE_FAULT) {
         inject(v, &fault);
+    } else if (result == EMULATE_AGAIN) {
+        note_step(v);
     }
     return result == EMULATE_DONE ? VCPU_RUN_ADVANCE : VCPU_RUN_RETRY;
 }
