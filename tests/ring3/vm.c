@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* Virtual machines and vCPUs from ring 3, used wrongly; and one that runs a few instructions. */
+#include "tests/ring3/ring3.h"
+
+#include "lib/string.h"
+
+#define WINDOW (CHILD_FREE + 32 * SIZE_1G)
+#define RAM    0x10000ull
+
+static handle_t make_vm(struct child_page *page, u32 cpus)
+{
+    struct vm_args args = {.name = "test", .cpus = cpus};
+    s64 h = sys_vm_create(&args);
+
+    child_check(page, h > 0, "a vm: %ld", h);
+    return h > 0 ? (handle_t)h : 0;
+}
+
+static void arguments(struct child_page *page)
+{
+    struct vm_args args = {.name = "test", .cpus = 0};
+    struct vcpu_state state;
+    struct vm_stats stats;
+    struct vcpu_exit exit;
+    handle_t vm, vcpu;
+
+    EXPECT(page, sys_vm_create(&args), E_INVAL);
+    args.cpus = VM_MAX_CPUS + 1;
+    EXPECT(page, sys_vm_create(&args), E_INVAL);
+    args.cpus = ~0u;
+    EXPECT(page, sys_vm_create(&args), E_INVAL);
+    args.cpus = 1;
+    args.payer = 99;
+    EXPECT(page, sys_vm_create(&args), E_HANDLE);
+    vm = make_vm(page, 2);
+    EXPECT(page, sys_vm_memory(vm, GPA(1), PAGE_SIZE, 0), E_INVAL);
+    EXPECT(page, sys_vm_memory(vm, GPA(0), PAGE_SIZE - 1, 0), E_INVAL);
+    EXPECT(page, sys_vm_memory(vm, GPA(0), 0, 0), E_INVAL);
+    EXPECT(page, sys_vm_memory(vm, GPA(-4096ull), PAGE_SIZE, 0), E_INVAL);
+    EXPECT(page, sys_vm_memory(vm, GPA(-4096ull), 2 * PAGE_SIZE, 0), E_INVAL);
+    EXPECT(page, sys_vm_memory(vm, GPA(1ull << 52), PAGE_SIZE, 0), E_INVAL);
+    EXPECT(page, sys_vm_memory(vm, GPA(0), 1ull << 50, VM_MEMORY_LAZY), E_INVAL);
+    EXPECT(page, sys_vm_memory(vm, GPA(0), PAGE_SIZE, 2), E_INVAL);
+    EXPECT(page, sys_vm_memory(vm, GPA(0), PAGE_SIZE, ~0ull), E_INVAL);
+    EXPECT(page, sys_vm_memory(vm, GPA(0), PAGE_SIZE, BIT(32)), E_INVAL);
+    EXPECT(page, sys_vm_memory(vm, GPA(RAM), 4 * PAGE_SIZE, 0), 0);
+    EXPECT(page, sys_vm_memory(vm, GPA(RAM + PAGE_SIZE), PAGE_SIZE, 0), E_BUSY);
+    EXPECT(page, sys_vm_stats(vm, &stats), 0);
+    EXPECT(page, (s64)stats.memory_bytes, 4 * PAGE_SIZE);
+    EXPECT(page, sys_call(SYS_VM_STATS, vm, 0xffffffff80000000, 0, 0, 0, 0), E_FAULT);
+    EXPECT(page, sys_vcpu_create(vm, 2), E_INVAL);
+    EXPECT(page, sys_vcpu_create(vm, ~0ull), E_INVAL);
+    EXPECT(page, sys_vcpu_create(vm, BIT(32)), E_INVAL);
+    vcpu = (handle_t)sys_vcpu_create(vm, 0);
+    child_check(page, (s64)sys_vcpu_create(vm, 0) < 0, "one vCPU twice");
+    EXPECT(page, sys_vcpu_get(vcpu, &state, 0), E_INVAL);
+    EXPECT(page, sys_vcpu_get(vcpu, &state, BIT(40)), E_INVAL);
+    EXPECT(page, sys_call(SYS_VCPU_GET, vcpu, 0xffff800000000000, VCPU_STATE_ALL, 0, 0, 0),
+           E_FAULT);
+    EXPECT(page, sys_call(SYS_VCPU_SET, vcpu, 8, VCPU_STATE_ALL, 0, 0, 0), E_FAULT);
+    EXPECT(page, sys_vcpu_get(vcpu, &state, VCPU_STATE_ALL), 0);
+    EXPECT(page, (s64)state.rip, 0xfff0);
+    EXPECT(page, (s64)state.seg[SEG_CS].base, 0xffff0000);
+    EXPECT(page, sys_vcpu_run(vcpu, ~0ull, 0, &exit), E_INVAL);
+    EXPECT(page, sys_vcpu_run(vcpu, VCPU_RUN_ADVANCE, 0, &exit), E_INVAL);
+    EXPECT(page, sys_vcpu_run(vcpu, VCPU_RUN_ADVANCE | VCPU_RUN_VALUE, 0, &exit), E_INVAL);
+    EXPECT(page, sys_vcpu_inject(vcpu, 256, VCPU_INJECT_INTERRUPT, 0, 0), E_INVAL);
+    EXPECT(page, sys_vcpu_inject(vcpu, 15, VCPU_INJECT_INTERRUPT, 0, 0), E_INVAL);
+    EXPECT(page, sys_vcpu_inject(vcpu, 32, VCPU_INJECT_EXCEPTION, 0, 0), E_INVAL);
+    EXPECT(page, sys_vcpu_inject(vcpu, ~0ull, 0, 0, 0), E_INVAL);
+    EXPECT(page, sys_vcpu_inject(vcpu, 13, ~0ull, 0, 0), E_INVAL);
+    EXPECT(page, sys_vcpu_inject(vcpu, 13, VCPU_INJECT_ERROR_CODE, BIT(32), 0), E_INVAL);
+    EXPECT(page, sys_handle_close(vcpu), 0);
+    EXPECT(page, sys_vcpu_run(vcpu, 0, 0, &exit), E_HANDLE);
+    EXPECT(page, sys_handle_close(vm), 0);
+}
+
+static s64 map_window(handle_t vm, u64 gpa, u64 bytes, u64 flags)
+{
+    struct map_args args = {0, vm, gpa, WINDOW, bytes, flags};
+
+    return sys_memory_map(&args);
+}
+
+/* Real mode: mov al, 42; out 0xf4, al; in ax, dx; hlt. The window shows what the guest has. */
+static void run(struct child_page *page)
+{
+    static const u8 code[] = {0xb0, 0x2a, 0xe6, 0xf4, 0xed, 0xf4};
+    handle_t vm = make_vm(page, 1), vcpu;
+    struct vcpu_state state;
+    struct vcpu_exit exit;
+
+    EXPECT(page, sys_vm_memory(vm, GPA(RAM), 4 * PAGE_SIZE, VM_MEMORY_LAZY), 0);
+    EXPECT(page, map_window(vm, RAM, 4 * PAGE_SIZE, MAP_READ | MAP_EXEC), E_INVAL);
+    EXPECT(page, map_window(vm, RAM, 4 * PAGE_SIZE, MAP_READ | MAP_WRITE), 0);
+    memcpy((void *)WINDOW, code, sizeof(code));
+    vcpu = (handle_t)sys_vcpu_create(vm, 0);
+    EXPECT(page, sys_vcpu_get(vcpu, &state, VCPU_STATE_ALL), 0);
+    state.seg[SEG_CS].base = RAM;
+    state.seg[SEG_CS].selector = RAM >> 4;
+    state.rip = 0;
+    state.gpr[GPR_RDX] = 0x1234;
+    EXPECT(page, sys_vcpu_set(vcpu, &state, VCPU_STATE_ALL), 0);
+    EXPECT(page, sys_vcpu_run(vcpu, 0, 0, &exit), VX_IO);
+    child_check(page, (exit.a & 0xffffff) == (0xf4 | 1 << 16) && exit.b == 42, "OUT: %lx, %lx",
+                exit.a, exit.b);
+    EXPECT(page, sys_vcpu_run(vcpu, VCPU_RUN_ADVANCE | VCPU_RUN_VALUE, 1, &exit),
+           E_INVAL); /* no IN */
+    EXPECT(page, sys_vcpu_run(vcpu, VCPU_RUN_ADVANCE, 0, &exit), VX_IO);
+    child_check(page, exit.a == (0x1234 | 2 << 16 | VX_IO_IN), "IN: %lx", exit.a);
+    EXPECT(page, sys_vcpu_run(vcpu, VCPU_RUN_ADVANCE | VCPU_RUN_VALUE, 0x9876, &exit), VX_HALTED);
+    EXPECT(page, sys_vcpu_get(vcpu, &state, VCPU_STATE_ALL), 0);
+    EXPECT(page, (s64)state.gpr[GPR_RAX] & 0xffff, 0x9876);
+    EXPECT(page, (s64)state.rip, sizeof(code));
+    /* where nothing is: the reset vector, and the window behind the RAM */
+    state.seg[SEG_CS].base = 0xffff0000;
+    state.seg[SEG_CS].selector = 0xf000;
+    state.rip = 0xfff0;
+    state.halted = 0;
+    EXPECT(page, sys_vcpu_set(vcpu, &state, VCPU_STATE_ALL), 0);
+    EXPECT(page, sys_vcpu_run(vcpu, 0, 0, &exit), VX_MMIO);
+    child_check(page, exit.a == 0xfffffff0, "MMIO at %lx", exit.a);
+    /* states that no CPU has */
+    state.cr0 = 0x80000000; /* PG without PE */
+    s64 e = sys_vcpu_set(vcpu, &state, VCPU_STATE_SYS);
+    if (!e) {
+        e = sys_vcpu_run(vcpu, 0, 0, &exit);
+        child_check(page, e == VX_ENTRY_FAILURE, "PG without PE: %ld", e);
+    } else {
+        child_check(page, e == E_INVAL, "setting PG without PE: %ld", e);
+    }
+    memset(&state, 0xff, sizeof(state));
+    e = sys_vcpu_set(vcpu, &state, VCPU_STATE_ALL);
+    if (!e) {
+        e = sys_vcpu_run(vcpu, 0, 0, &exit);
+        child_check(page, e == VX_ENTRY_FAILURE, "all ones: %ld", e);
+    } else {
+        child_check(page, e == E_INVAL, "setting all ones: %ld", e);
+    }
+    EXPECT(page, sys_memory_unmap(0, WINDOW, 4 * PAGE_SIZE), 0);
+    EXPECT(page, sys_handle_close(vm), 0); /* the vCPU keeps it alive */
+    EXPECT(page, sys_vcpu_get(vcpu, &state, VCPU_STATE_GPR), 0);
+    EXPECT(page, sys_handle_close(vcpu), 0);
+}
+
+/* --- one vCPU, two threads --- */
+
+static void other_thread(struct child_page *page)
+{
+    struct vcpu_exit exit;
+    struct vcpu_state state;
+
+    while (!page->go) {
+        sys_event_wait(page->handles[6], 1, sys_tsc() + page->tsc_hz / 1000);
+    }
+    EXPECT(page, sys_vcpu_run(page->handles[7], 0, 0, &exit), E_BUSY);
+    EXPECT(page, sys_vcpu_get(page->handles[7], &state, VCPU_STATE_ALL), E_BUSY);
+    EXPECT(page, sys_vcpu_set(page->handles[7], &state, VCPU_STATE_ALL), E_BUSY);
+    EXPECT(page, sys_vcpu_inject(page->handles[7], 6, 0, 0, 0), E_BUSY);
+    EXPECT(page, sys_vcpu_inject(page->handles[7], 0, VCPU_INJECT_KICK, 0, 0), 0);
+    page->counters[0] = 1;
+    child_sleep();
+}
+
+/* Two threads and a guest that spins; the other thread ends it by a kick, and may not do more. */
+static void two_threads(struct child_page *page)
+{
+    static const u8 code[] = {0xfa, 0xeb, 0xfe}; /* cli; jmp $ */
+    handle_t vm = make_vm(page, 1), vcpu = (handle_t)sys_vcpu_create(vm, 0);
+    struct vcpu_state state;
+    struct vcpu_exit exit;
+
+    EXPECT(page, sys_vm_memory(vm, GPA(RAM), PAGE_SIZE, 0), 0);
+    EXPECT(page, map_window(vm, RAM, PAGE_SIZE, MAP_READ | MAP_WRITE), 0);
+    memcpy((void *)WINDOW, code, sizeof(code));
+    EXPECT(page, sys_vcpu_get(vcpu, &state, VCPU_STATE_ALL), 0);
+    state.seg[SEG_CS].base = RAM;
+    state.seg[SEG_CS].selector = RAM >> 4;
+    state.rip = 0;
+    EXPECT(page, sys_vcpu_set(vcpu, &state, VCPU_STATE_ALL), 0);
+    page->handles[6] = (handle_t)sys_event_create();
+    page->handles[7] = vcpu;
+    child_thread(1, other_thread, page);
+    /* bound to this thread by its first run: from then on the other one is told E_BUSY
+     */
+    EXPECT(page, sys_vcpu_inject(vcpu, 0, VCPU_INJECT_KICK, 0, 0), 0);
+    EXPECT(page, sys_vcpu_run(vcpu, 0, 0, &exit), VX_KICKED);
+    page->go = 1;
+    sys_event_signal(page->handles[6], 1);
+    EXPECT(page, sys_vcpu_run(vcpu, 0, 0, &exit), VX_KICKED);
+    EXPECT(page, sys_memory_unmap(0, WINDOW, PAGE_SIZE), 0);
+}
+
+void scenario_vm(struct child_page *page)
+{
+    static void (*const parts[])(struct child_page *) = {arguments, run, two_threads};
+
+    /* each in a process of its own: a thread is bound to the first vCPU that it runs */
+    parts[page->args[0] % ARRAY_SIZE(parts)](page);
+}
+
+void test_vm(void)
+{
+    struct child_options o = {.memory_bytes = 1 << 20, .kernel_bytes = 1 << 20};
+
+    if (!start->virt) {
+        say("  no virtualization here: left out");
+        return;
+    }
+    for (o.args[0] = 0; o.args[0] < 3; o.args[0]++) {
+        child_run(SCENARIO_VM, &o, 10000);
+    }
+}
