@@ -18,7 +18,7 @@ UNIT_asan  := -fsanitize=address,undefined -fno-sanitize-recover=all
 UNIT_tsan  := -fsanitize=thread
 UNIT_kernel := $(UNIT_asan) -include tests/host/kernel_host.h
 FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_kernel := -include tests/host/kernel_host.h
+FUZZ_kernel := -include tests/host/kernel_host.h -Wno-constant-conversion
 
 HOST_KERNEL_C := $(filter-out kernel/kmem.c kernel/panic.c kernel/selftest.c,$(wildcard kernel/*.c)) \
         lib/pagetable.c lib/pagetable_format.c lib/format.c $(wildcard tests/host/*.c)

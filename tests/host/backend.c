@@ -42,6 +42,23 @@ u64 *backend_register(struct vcpu *v, enum virt_reg r)
     return &of(v)->reg[r];
 }
 
+/* A CPU that has all there is, up to leaf 16h. */
+void arch_cpuid(u32 leaf, u32 subleaf, u32 out[4])
+{
+    static const u32 vendor[4] = {0x16, 0x756e6547, 0x6c65746e, 0x49656e69}; /* GenuineIntel */
+
+    memset(out, subleaf > 2 ? 0 : 0xff, 4 * sizeof(u32));
+    if (leaf == 0) {
+        memcpy(out, vendor, sizeof(vendor));
+    } else if (leaf == 0x80000000u) {
+        memcpy(out, (u32[4]){0x80000008u, 0, 0, 0}, 4 * sizeof(u32));
+    } else if (leaf == 0x80000008u) {
+        memcpy(out, (u32[4]){0x3028, 0, 0, 0}, 4 * sizeof(u32)); /* 40 and 48 bits */
+    } else if (leaf == 0x0d && subleaf < 2) {
+        memcpy(out, (u32[4]){7, 0x340, 0x340, 0}, 4 * sizeof(u32)); /* x87, SSE, AVX */
+    }
+}
+
 static const char *fake_preflight(void)
 {
     return host_config.no_virt ? "this CPU has no virtualization" : NULL;

@@ -18,14 +18,17 @@
 #define cpu_this    cpu_this_of_hardware
 #define arch_tsc    arch_tsc_of_hardware
 #define arch_pause  arch_pause_of_hardware
+#define arch_cpuid  arch_cpuid_of_hardware
 #include "arch/arch.h"
 #undef cpu_this
 #undef arch_tsc
 #undef arch_pause
+#undef arch_cpuid
 
 struct cpu *cpu_this(void);
 u64 arch_tsc(void);
-void arch_pause(void); /* while it waits for another CPU: others run */
+void arch_cpuid(u32 leaf, u32 subleaf, u32 out[4]); /* the same on every host */
+void arch_pause(void);                              /* while it waits for another CPU: others run */
 
 /* A point in kernel code where other CPUs may run before this one goes on. */
 void host_preempt(void);

@@ -82,6 +82,11 @@ u64 host_random(void)
     return random_state;
 }
 
+void host_seed(u32 seed)
+{
+    random_state = 0x9e3779b97f4a7c15ull * (seed + 1ull);
+}
+
 u32 host_shootdowns(void)
 {
     return shootdowns;
@@ -327,7 +332,7 @@ static void other_main(void *arg)
 void machine_start(const struct bootinfo *bi)
 {
     now = HOST_TSC_HZ;
-    random_state = 0x9e3779b97f4a7c15ull * (host_config.seed + 1);
+    host_seed(host_config.seed);
     fiber_init_main(&main_fiber);
     machine[0].cpu.self = &machine[0].cpu;
     cpus[0] = &machine[0].cpu;

@@ -82,6 +82,7 @@ NORETURN void host_fail(const char *file, int line, const char *format, ...) PRI
 
 u64 host_now(void);
 u64 host_random(void);
+void host_seed(u32 seed);
 u32 host_shootdowns(void); /* arch_tlb_shootdown() calls so far */
 bool host_powered_off(u32 *action);
 const char *host_console(void); /* all that was written */
