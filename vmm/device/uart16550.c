@@ -62,7 +62,7 @@ static u8 pending_interrupt(const struct uart16550 *u)
  */
 static void update_irq(struct uart16550 *u)
 {
-    bool connected = (u->mcr & UART_MCR_OUT2) && !loopback(u);
+    bool connected = u->ier && (u->mcr & UART_MCR_OUT2) && !loopback(u);
 
     host_irq(u->host, u->irq, connected && pending_interrupt(u) != UART_IIR_NONE);
 }
@@ -197,8 +197,7 @@ static u32 uart_read(void *device, u16 offset, u8 bytes)
         u->msr &= (u8)~UART_MSR_DELTAS;
         break;
     case UART_SCR:
-        value = u->scr;
-        break;
+        return u->scr; /* no state of the UART */
     }
     update_irq(u);
     return value;
@@ -269,8 +268,8 @@ static void uart_write(void *device, u16 offset, u8 bytes, u32 value)
         break;
     case UART_SCR:
         u->scr = byte;
-        break;
-    default: /* LSR and MSR: factory test only */
+        return; /* no state of the UART */
+    default:    /* LSR and MSR: factory test only */
         break;
     }
     update_irq(u);

@@ -43,10 +43,15 @@ static inline const struct host_ports *bus_find_port(const struct bus *b, u16 po
 }
 
 /* bytes is 1, 2 or 4. */
+static inline u32 bus_port_ones(u8 bytes)
+{
+    return 0xffffffffu >> (32 - 8 * bytes);
+}
+
 static inline u32 bus_in(const struct bus *b, u16 port, u8 bytes)
 {
     const struct host_ports *p = bus_find_port(b, port, bytes);
-    u32 ones = (u32)bus_ones(bytes);
+    u32 ones = bus_port_ones(bytes);
 
     return p ? p->read(p->device, (u16)(port - p->base), bytes) & ones : ones;
 }
@@ -56,7 +61,7 @@ static inline void bus_out(const struct bus *b, u16 port, u8 bytes, u32 value)
     const struct host_ports *p = bus_find_port(b, port, bytes);
 
     if (p) {
-        p->write(p->device, (u16)(port - p->base), bytes, value & (u32)bus_ones(bytes));
+        p->write(p->device, (u16)(port - p->base), bytes, value & bus_port_ones(bytes));
     }
 }
 
