@@ -2,31 +2,24 @@
 /* CPUs, time and interrupts of the fake machine, and what of arch/arch.h is about them. */
 #include "tests/host/machine.h"
 
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "kernel/abi.h"
 #include "kernel/boot.h"
 #include "kernel/frame.h"
-#include "kernel/isolation.h"
 #include "kernel/kmem.h"
 #include "kernel/log.h"
-#include "kernel/memory.h"
 #include "kernel/process.h"
 #include "kernel/thread.h"
-#include "kernel/vm.h"
 #include "tests/host/fiber.h"
 #include "tests/host/ring3.h"
 
 #define STACK_BYTES     (256u << 10) /* sanitized frames are large */
 #define DEADLOCK_ROUNDS 1000000u
-#define CHILD_SECONDS   120
 
 struct host_cpu {
     struct cpu cpu;
@@ -556,63 +549,4 @@ void arch_backtrace(u64 rbp)
 
 void arch_panic_dump(void)
 {
-}
-
-/* --- tests in a process of their own --- */
-
-void machine_check_clean(void)
-{
-    struct isolation_report r;
-
-    CHECK(!process_list && !vm_list && !memory_list);
-    CHECK_EQUAL(kmem_free_bytes(), host_kmem_before);
-    CHECK_EQUAL(frame_free_bytes(), host_frames_before);
-    isolation_check(&r);
-    CHECK_EQUAL(r.wrong_owner, 0);
-    CHECK_EQUAL(r.ept_foreign + r.kernel_maps_guest + r.write_exec + r.process_foreign, 0);
-    CHECK_EQUAL(r.free_pages << PAGE_SHIFT, host_frames_before);
-}
-
-/* cmocka catches these to go on with the next test; in a child process that would run it there. */
-static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
-static struct sigaction sanitizers[ARRAY_SIZE(fatal)];
-
-__attribute__((constructor)) static void keep_handlers(void)
-{
-    for (u32 i = 0; i < ARRAY_SIZE(fatal); i++) {
-        sigaction(fatal[i], NULL, &sanitizers[i]);
-    }
-}
-
-bool machine_test(const struct machine_config *config)
-{
-    int status = 0;
-
-    fflush(stdout);
-    fflush(stderr);
-    pid_t child = fork();
-    if (child < 0) {
-        return false;
-    }
-    if (!child) {
-        for (u32 i = 0; i < ARRAY_SIZE(fatal); i++) {
-            sigaction(fatal[i], &sanitizers[i], NULL);
-        }
-        alarm(CHILD_SECONDS);
-        machine_boot(config);
-        machine_check_clean();
-        exit(0);
-    }
-    return waitpid(child, &status, 0) == child && WIFEXITED(status) && !WEXITSTATUS(status);
-}
-
-bool machine_test_races(struct machine_config config, u32 count)
-{
-    config.interleave = true;
-    for (config.seed = 1; config.seed <= count; config.seed++) {
-        if (!machine_test(&config)) {
-            return false;
-        }
-    }
-    return true;
 }

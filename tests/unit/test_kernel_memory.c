@@ -343,17 +343,17 @@ static void manager_bad_touches(u64 arg)
         u64 touch;
         s64 status;
     } rows[] = {
-        {WINDOW,               99},
-        {WINDOW | 1,           99},
-        {WINDOW + 0x9fff8,     99},
-        {WINDOW + 0xa0000,     14},
-        {WINDOW + 0xa0001, 14},
-        {WINDOW + 0xffff8,     14},
-        {WINDOW + 0x200000,    14},
-        {AT,                   99},
-        {AT | 1,               14},
-        {AT + PAGE_SIZE,       14},
-        {0xfffff8,             14},
+        {WINDOW,            99},
+        {WINDOW | 1,        99},
+        {WINDOW + 0x9fff8,  99},
+        {WINDOW + 0xa0000,  14},
+        {WINDOW + 0xa0001,  14},
+        {WINDOW + 0xffff8,  14},
+        {WINDOW + 0x200000, 14},
+        {AT,                99},
+        {AT | 1,            14},
+        {AT + PAGE_SIZE,    14},
+        {0xfffff8,          14},
     };
     struct process_info info = {0};
 
