@@ -13,12 +13,10 @@ typedef unsigned long long ull;
 
 NORETURN static void access_failed(const char *instruction, u32 field)
 {
-    u64 error = 0, number = VMCS_INSTRUCTION_ERROR;
+    u32 error = (u32)vmread_anyway(VMCS_INSTRUCTION_ERROR);
 
-    /* not through the accessor: it would come back here */
-    __asm__ volatile("vmread %1, %0" : "=r"(error) : "r"(number) : "cc");
     panic("%s of VMCS field %s (%x) failed: %s (%u)", instruction, vmcs_field_name(field), field,
-          vmx_instruction_error((u32)error), (u32)error);
+          vmx_instruction_error(error), error);
 }
 
 void vmcs_read_failed(u32 field)
@@ -54,18 +52,6 @@ static const u16 encodings[VMCS_FIELD_COUNT] = {
 #undef FIELD_ENCODING
 };
 
-static void take_snapshot(struct vmcs_snapshot *s)
-{
-    for (u32 i = 0; i < VMCS_FIELD_COUNT; i++) {
-        s->value[i] = has_field(encodings[i]) ? vmread(encodings[i]) : 0;
-    }
-}
-
-static u64 read_msr(u32 msr)
-{
-    return rdmsr(msr);
-}
-
 static void log_rule(void *arg, const char *field, u64 value, const char *rule)
 {
     const struct vcpu *v = arg;
@@ -74,23 +60,26 @@ static void log_rule(void *arg, const char *field, u64 value, const char *rule)
          (ull)value, rule);
 }
 
-static struct vmx_check make_check(struct vcpu *v, const struct vmcs_snapshot *s,
-                                   const struct vmx_msrs *msrs)
+static u32 check(struct vcpu *v, bool guest)
 {
-    return (struct vmx_check){
-        .s = s, .msrs = msrs, .phys_bits = arch_phys_bits(), .report = log_rule, .arg = v};
+    struct vmcs_snapshot s;
+    struct vmx_check c = {.s = &s, .msrs = &vmx_msrs, .report = log_rule, .arg = v};
+
+    for (u32 i = 0; i < VMCS_FIELD_COUNT; i++) {
+        s.value[i] = has_field(encodings[i]) ? vmread(encodings[i]) : 0;
+    }
+    c.phys_bits = arch_phys_bits();
+    vmx_check_controls(&c);
+    vmx_check_host(&c);
+    if (guest) {
+        vmx_check_guest(&c);
+    }
+    return c.broken;
 }
 
 void vmx_check_own(struct vcpu *v)
 {
-    struct vmcs_snapshot s;
-    struct vmx_msrs msrs;
-
-    take_snapshot(&s);
-    vmx_msrs_read(&msrs, read_msr);
-    struct vmx_check c = make_check(v, &s, &msrs);
-    vmx_check_controls(&c);
-    vmx_check_host(&c);
+    check(v, false);
 }
 
 static void dump_segment(const char *name, u32 i)
@@ -135,8 +124,6 @@ static void dump_guest(struct vcpu *v)
 
 void vmx_dump(struct vcpu *v)
 {
-    struct vmcs_snapshot s;
-    struct vmx_msrs msrs;
     u32 reason = vmcs_read32(EXIT_REASON);
 
     klog("vm %s vcpu %u: exit reason %x (%s), qualification %llx", v->vm->name, v->index, reason,
@@ -149,13 +136,7 @@ void vmx_dump(struct vcpu *v)
     klog("  real CR0 %llx CR4 %llx; events: entry %x exit %x vectoring %x",
          (ull)vmcs_read(GUEST_CR0), (ull)vmcs_read(GUEST_CR4), vmcs_read32(ENTRY_INTR_INFO),
          vmcs_read32(EXIT_INTR_INFO), vmcs_read32(IDT_VECTORING_INFO));
-    take_snapshot(&s);
-    vmx_msrs_read(&msrs, read_msr);
-    struct vmx_check c = make_check(v, &s, &msrs);
-    vmx_check_controls(&c);
-    vmx_check_host(&c);
-    vmx_check_guest(&c);
-    if (reason & REASON_ENTRY_FAILURE && !c.broken) {
+    if (!check(v, true) && reason & REASON_ENTRY_FAILURE) {
         klog("  no rule that we know is broken");
     }
 }

@@ -31,6 +31,28 @@ static inline u64 vmread(enum vmcs_field field)
     return value;
 }
 
+/* VMCS_INSTRUCTION_ERROR, or 0: for the report of a failed access, which a failure must not call
+ * again. */
+static inline u64 vmcs_last_error(void)
+{
+    u64 error = 0;
+
+    __asm__ volatile("vmread %[field], %[value]"
+                     : [value] "+r"(error)
+                     : [field] "r"((u64)VMCS_INSTRUCTION_ERROR)
+                     : "cc");
+    return error;
+}
+
+/* For the report of a failure: 0 when this fails, too. */
+static inline u64 vmread_anyway(enum vmcs_field field)
+{
+    u64 value = 0;
+
+    __asm__ volatile("vmread %1, %0" : "+r"(value) : "r"((u64)field) : "cc");
+    return value;
+}
+
 static inline void vmwrite(enum vmcs_field field, u64 value)
 {
     __asm__ volatile("vmwrite %[value], %[field]\n\t" VMCS_ON_FAILURE(vmcs_write_failed)
