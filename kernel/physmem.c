@@ -2,6 +2,7 @@
 /* The split of physical memory. */
 #include "kernel/physmem.h"
 
+#include "kernel/buddy.h"
 #include "lib/string.h"
 
 #define LOW_END       (1ull << 20)
@@ -51,6 +52,21 @@ static bool take(struct physmem *m, u64 want)
     return true;
 }
 
+/* There are only so many zones for frames: the smallest ranges are not worth one. */
+static void drop_smallest(struct physmem *m)
+{
+    while (m->guest_count > BUDDY_MAX_ZONES) {
+        u32 least = 0;
+        for (u32 i = 1; i < m->guest_count; i++) {
+            if (m->guest[i].bytes < m->guest[least].bytes) {
+                least = i;
+            }
+        }
+        m->guest_bytes -= m->guest[least].bytes;
+        m->guest[least] = m->guest[--m->guest_count];
+    }
+}
+
 bool physmem_split(const struct bootinfo *b, struct physmem *m)
 {
     memset(m, 0, sizeof(*m));
@@ -74,5 +90,6 @@ bool physmem_split(const struct bootinfo *b, struct physmem *m)
             m->guest_bytes += end - base;
         }
     }
+    drop_smallest(m);
     return m->pool_bytes >= POOL_SMALLEST;
 }

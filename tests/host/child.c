@@ -56,7 +56,7 @@ bool machine_test(const struct machine_config *config)
         }
         alarm(CHILD_SECONDS);
         machine_boot(config);
-        machine_check_clean();
+        (config->after ? config->after : machine_check_clean)();
         exit(0);
     }
     return waitpid(child, &status, 0) == child && WIFEXITED(status) && !WEXITSTATUS(status);

@@ -25,6 +25,7 @@
 
 struct machine_config {
     void (*manager)(u64 arg); /* the first program */
+    void (*after)(void);      /* looks at what is left; NULL: machine_check_clean */
     u32 cpus;                 /* 0: 1 */
     u64 ram_bytes;            /* 0: 64 MiB; multiple of 2 MiB */
     u64 quantum;              /* ticks a CPU runs before the next one does; 0: 1/50 of a slice */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "kernel/buddy.h"
 #include "kernel/physmem.h"
 
 #define K(n)          ((u64)(n) << 10)
@@ -100,7 +101,8 @@ static void check_split(bool ok)
     /* no more than wanted, but for the alignment of each range */
     assert_true(pool <= M(12) + usable / 32 + m.pool_count * SIZE_2M);
     /* nothing is lost, as long as there is room for all ranges */
-    if (b.range_count < PHYSMEM_GUESTS / 2) {
+    assert_true(m.guest_count <= BUDDY_MAX_ZONES);
+    if (b.range_count <= BUDDY_MAX_ZONES) {
         assert_int_equal(pool + guest, all);
     }
 }
@@ -202,6 +204,19 @@ static void test_memory_in_shreds(void **state)
     assert_true(split());
 }
 
+/* More ranges than there are zones: what is left out is small, wherever it lies. */
+static void test_many_ranges(void **state)
+{
+    (void)state;
+    for (u32 i = 0; i < 300; i++) {
+        add(M(1 + 2 * i), i == 7 ? M(2) : K(4) * (1 + i % 5), BOOT_MEM_USABLE);
+    }
+    add(G(1), G(2), BOOT_MEM_USABLE);
+    add(G(4), G(8), BOOT_MEM_USABLE);
+    assert_true(split());
+    assert_true(m.pool_bytes + m.guest_bytes >= G(10) + M(2) + 60 * K(20) + K(16));
+}
+
 static void test_huge_memory(void **state)
 {
     (void)state;
@@ -290,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup(test_range_across_1m, setup),
         cmocka_unit_test_setup(test_pool_of_several_ranges, setup),
         cmocka_unit_test_setup(test_memory_in_shreds, setup),
+        cmocka_unit_test_setup(test_many_ranges, setup),
         cmocka_unit_test_setup(test_huge_memory, setup),
         cmocka_unit_test_setup(test_bad_maps_are_refused, setup),
         cmocka_unit_test_setup(test_bad_counts_are_refused, setup),
