@@ -267,6 +267,12 @@ int handle_close(struct process *p, handle_t h)
     }
     struct object *o = p->handles[h].object;
     p->handles[h].object = NULL;
+    /* a thread that runs a vCPU remembers the handle it used last: it must look it up again */
+    for (u32 i = 0; i < PROCESS_THREADS && o->type == OBJECT_VCPU; i++) {
+        if (p->threads[i]) {
+            __atomic_store_n(&p->threads[i]->vcpu_handle, 0, __ATOMIC_RELAXED);
+        }
+    }
     object_unref(o);
     return E_OK;
 }
