@@ -9,6 +9,7 @@
 #include "arch/arch.h"
 #include "kernel/abi.h"
 #include "kernel/event.h"
+#include "kernel/hypercall.h"
 #include "kernel/vcpu.h"
 #include "lib/types.h"
 

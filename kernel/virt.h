@@ -44,6 +44,7 @@ enum virt_reg {
     VIRT_LSTAR,
     VIRT_FMASK,
     VIRT_TSC_AUX,
+    VIRT_REG_COUNT
 };
 
 /* Instructions that a guest gets only if the backend can let it have them. */

@@ -34,7 +34,6 @@
 #define PROC_MONITOR_TRAP   BIT(27)
 #define PROC_MSR_BITMAPS    BIT(28)
 #define PROC_MONITOR_EXIT   BIT(29)
-#define PROC_PAUSE_EXITING  BIT(30)
 #define PROC_SECONDARY      BIT(31)
 
 /* Secondary processor-based VM-execution controls */
@@ -92,16 +91,11 @@
 #define BASIC_ANY_ERROR_CODE  BIT(56) /* an event may lack the error code that its vector has */
 
 /* IA32_VMX_MISC */
-#define MISC_TIMER_SHIFT(m)    ((u32)(m)&31)
-#define MISC_SAVES_LMA         BIT(5) /* exits store EFER.LMA into "IA-32e mode guest" */
-#define MISC_ACTIVITY_HLT      BIT(6)
-#define MISC_ACTIVITY_SHUTDOWN BIT(7)
-#define MISC_ACTIVITY_SIPI     BIT(8)
-#define MISC_CR3_TARGETS(m)    ((u32)((m) >> 16) & 0x1ff)
-#define MISC_ZERO_LENGTH       BIT(30) /* software events of length 0 may be injected */
+#define MISC_TIMER_SHIFT(m) ((u32)(m)&31)
+#define MISC_SAVES_LMA      BIT(5)  /* exits store EFER.LMA into "IA-32e mode guest" */
+#define MISC_ZERO_LENGTH    BIT(30) /* software events of length 0 may be injected */
 
 /* IA32_VMX_EPT_VPID_CAP */
-#define EPT_CAP_EXECUTE_ONLY   BIT(0)
 #define EPT_CAP_WALK_4         BIT(6)
 #define EPT_CAP_WALK_5         BIT(7)
 #define EPT_CAP_UC             BIT(8)
@@ -129,70 +123,76 @@
 
 /* Exit reasons */
 #define REASON_ENTRY_FAILURE BIT(31)
+/* One list: enum, names for reports. */
+#define VMX_REASONS(X)                                                                             \
+    X(EXCEPTION_NMI, 0)                                                                            \
+    X(EXTINT, 1)                                                                                   \
+    X(TRIPLE_FAULT, 2)                                                                             \
+    X(INIT, 3)                                                                                     \
+    X(SIPI, 4)                                                                                     \
+    X(INTR_WINDOW, 7)                                                                              \
+    X(NMI_WINDOW, 8)                                                                               \
+    X(TASK_SWITCH, 9)                                                                              \
+    X(CPUID, 10)                                                                                   \
+    X(GETSEC, 11)                                                                                  \
+    X(HLT, 12)                                                                                     \
+    X(INVD, 13)                                                                                    \
+    X(INVLPG, 14)                                                                                  \
+    X(RDPMC, 15)                                                                                   \
+    X(RDTSC, 16)                                                                                   \
+    X(RSM, 17)                                                                                     \
+    X(VMCALL, 18)                                                                                  \
+    X(VMCLEAR, 19)                                                                                 \
+    X(VMLAUNCH, 20)                                                                                \
+    X(VMPTRLD, 21)                                                                                 \
+    X(VMPTRST, 22)                                                                                 \
+    X(VMREAD, 23)                                                                                  \
+    X(VMRESUME, 24)                                                                                \
+    X(VMWRITE, 25)                                                                                 \
+    X(VMXOFF, 26)                                                                                  \
+    X(VMXON, 27)                                                                                   \
+    X(CR_ACCESS, 28)                                                                               \
+    X(MOV_DR, 29)                                                                                  \
+    X(IO, 30)                                                                                      \
+    X(RDMSR, 31)                                                                                   \
+    X(WRMSR, 32)                                                                                   \
+    X(BAD_GUEST_STATE, 33)                                                                         \
+    X(BAD_MSR_LOAD, 34)                                                                            \
+    X(MWAIT, 36)                                                                                   \
+    X(MONITOR_TRAP, 37)                                                                            \
+    X(MONITOR, 39)                                                                                 \
+    X(PAUSE, 40)                                                                                   \
+    X(MACHINE_CHECK, 41)                                                                           \
+    X(TPR_BELOW, 43)                                                                               \
+    X(APIC_ACCESS, 44)                                                                             \
+    X(EOI, 45)                                                                                     \
+    X(GDTR_IDTR, 46)                                                                               \
+    X(LDTR_TR, 47)                                                                                 \
+    X(EPT_VIOLATION, 48)                                                                           \
+    X(EPT_MISCONFIG, 49)                                                                           \
+    X(INVEPT, 50)                                                                                  \
+    X(RDTSCP, 51)                                                                                  \
+    X(PREEMPT_TIMER, 52)                                                                           \
+    X(INVVPID, 53)                                                                                 \
+    X(WBINVD, 54)                                                                                  \
+    X(XSETBV, 55)                                                                                  \
+    X(APIC_WRITE, 56)                                                                              \
+    X(RDRAND, 57)                                                                                  \
+    X(INVPCID, 58)                                                                                 \
+    X(VMFUNC, 59)                                                                                  \
+    X(ENCLS, 60)                                                                                   \
+    X(RDSEED, 61)                                                                                  \
+    X(PML_FULL, 62)                                                                                \
+    X(XSAVES, 63)                                                                                  \
+    X(XRSTORS, 64)                                                                                 \
+    X(UMWAIT, 67)                                                                                  \
+    X(TPAUSE, 68)                                                                                  \
+    X(ENCLV, 70)
+
 enum vmx_reason {
-    REASON_EXCEPTION_NMI = 0,
-    REASON_EXTINT = 1,
-    REASON_TRIPLE_FAULT = 2,
-    REASON_INIT = 3,
-    REASON_SIPI = 4,
-    REASON_INTR_WINDOW = 7,
-    REASON_NMI_WINDOW = 8,
-    REASON_TASK_SWITCH = 9,
-    REASON_CPUID = 10,
-    REASON_GETSEC = 11,
-    REASON_HLT = 12,
-    REASON_INVD = 13,
-    REASON_INVLPG = 14,
-    REASON_RDPMC = 15,
-    REASON_RDTSC = 16,
-    REASON_RSM = 17,
-    REASON_VMCALL = 18,
-    REASON_VMCLEAR = 19,
-    REASON_VMLAUNCH = 20,
-    REASON_VMPTRLD = 21,
-    REASON_VMPTRST = 22,
-    REASON_VMREAD = 23,
-    REASON_VMRESUME = 24,
-    REASON_VMWRITE = 25,
-    REASON_VMXOFF = 26,
-    REASON_VMXON = 27,
-    REASON_CR_ACCESS = 28,
-    REASON_MOV_DR = 29,
-    REASON_IO = 30,
-    REASON_RDMSR = 31,
-    REASON_WRMSR = 32,
-    REASON_BAD_GUEST_STATE = 33,
-    REASON_BAD_MSR_LOAD = 34,
-    REASON_MWAIT = 36,
-    REASON_MONITOR_TRAP = 37,
-    REASON_MONITOR = 39,
-    REASON_PAUSE = 40,
-    REASON_MACHINE_CHECK = 41,
-    REASON_TPR_BELOW = 43,
-    REASON_APIC_ACCESS = 44,
-    REASON_EOI = 45,
-    REASON_GDTR_IDTR = 46,
-    REASON_LDTR_TR = 47,
-    REASON_EPT_VIOLATION = 48,
-    REASON_EPT_MISCONFIG = 49,
-    REASON_INVEPT = 50,
-    REASON_RDTSCP = 51,
-    REASON_PREEMPT_TIMER = 52,
-    REASON_INVVPID = 53,
-    REASON_WBINVD = 54,
-    REASON_XSETBV = 55,
-    REASON_APIC_WRITE = 56,
-    REASON_RDRAND = 57,
-    REASON_INVPCID = 58,
-    REASON_VMFUNC = 59,
-    REASON_ENCLS = 60,
-    REASON_RDSEED = 61,
-    REASON_PML_FULL = 62,
-    REASON_XSAVES = 63,
-    REASON_XRSTORS = 64,
-    REASON_UMWAIT = 67,
-    REASON_TPAUSE = 68,
-    REASON_ENCLV = 70,
+#define REASON_ENUM(name, number) REASON_##name = number,
+    VMX_REASONS(REASON_ENUM)
+#undef REASON_ENUM
 };
 
 /* Interruption information: VM-entry, VM-exit and IDT-vectoring fields alike. Type in bits 10:8 is
@@ -204,17 +204,14 @@ enum vmx_reason {
 #define INTR_INFO_VALID     BIT(31)
 
 /* Interruptibility state, activity state, pending debug exceptions */
-#define BLOCKED_BY_STI           BIT(0)
-#define BLOCKED_BY_MOV_SS        BIT(1)
-#define BLOCKED_BY_SMI           BIT(2)
-#define BLOCKED_BY_NMI           BIT(3)
-#define ENCLAVE_INTERRUPT        BIT(4)
-#define ACTIVITY_ACTIVE          0
-#define ACTIVITY_HLT             1
-#define ACTIVITY_SHUTDOWN        2
-#define ACTIVITY_SIPI            3
-#define PENDING_DEBUG_ENABLED_BP BIT(12)
-#define PENDING_DEBUG_BS         BIT(14)
-#define PENDING_DEBUG_RTM        BIT(16)
+#define BLOCKED_BY_STI    BIT(0)
+#define BLOCKED_BY_MOV_SS BIT(1)
+#define BLOCKED_BY_SMI    BIT(2)
+#define BLOCKED_BY_NMI    BIT(3)
+#define ENCLAVE_INTERRUPT BIT(4)
+#define ACTIVITY_ACTIVE   0
+#define ACTIVITY_HLT      1
+#define ACTIVITY_SIPI     3
+#define PENDING_DEBUG_BS  BIT(14)
 
 #endif

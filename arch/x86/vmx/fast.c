@@ -10,7 +10,6 @@
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/cpuid.h"
 #include "kernel/exit.h"
-#include "kernel/hypercall.h"
 #include "kernel/msr.h"
 #include "lib/hw/x86.h"
 

@@ -59,51 +59,44 @@ static void write_efer_guest(struct vcpu *v, u64 efer)
     }
 }
 
+/* Registers that are a field of the VMCS and nothing else. */
+static const u16 plain_fields[VIRT_REG_COUNT] = {
+    [VIRT_RIP] = VMCS_GUEST_RIP,
+    [VIRT_RSP] = VMCS_GUEST_RSP,
+    [VIRT_RFLAGS] = VMCS_GUEST_RFLAGS,
+    [VIRT_CR3] = VMCS_GUEST_CR3,
+    [VIRT_EFER] = VMCS_GUEST_EFER,
+    [VIRT_FS_BASE] = VMCS_GUEST_FS_BASE,
+    [VIRT_GS_BASE] = VMCS_GUEST_GS_BASE,
+    [VIRT_INTERRUPTIBILITY] = VMCS_GUEST_INTERRUPTIBILITY,
+    [VIRT_SYSENTER_CS] = VMCS_GUEST_SYSENTER_CS,
+    [VIRT_SYSENTER_ESP] = VMCS_GUEST_SYSENTER_ESP,
+    [VIRT_SYSENTER_EIP] = VMCS_GUEST_SYSENTER_EIP,
+    [VIRT_PAT] = VMCS_GUEST_PAT,
+    [VIRT_DEBUGCTL] = VMCS_GUEST_DEBUGCTL,
+    [VIRT_DR7] = VMCS_GUEST_DR7,
+};
+
 u64 vmx_read(struct vcpu *v, enum virt_reg r)
 {
     u64 owned;
 
+    if (plain_fields[r]) {
+        return vmread(plain_fields[r]);
+    }
     switch (r) {
-    case VIRT_RIP:
-        return vmcs_read(GUEST_RIP);
-    case VIRT_RSP:
-        return vmcs_read(GUEST_RSP);
-    case VIRT_RFLAGS:
-        return vmcs_read(GUEST_RFLAGS);
     case VIRT_CR0:
         owned = cr0_owned();
         return (vmcs_read(GUEST_CR0) & ~owned) | (vmcs_read(CR0_SHADOW) & owned);
-    case VIRT_CR3:
-        return vmcs_read(GUEST_CR3);
     case VIRT_CR4:
         owned = cr4_owned(v);
         return (vmcs_read(GUEST_CR4) & ~owned) | (vmcs_read(CR4_SHADOW) & owned);
-    case VIRT_EFER:
-        return vmcs_read64(GUEST_EFER);
-    case VIRT_FS_BASE:
-        return vmcs_read(GUEST_FS_BASE);
-    case VIRT_GS_BASE:
-        return vmcs_read(GUEST_GS_BASE);
     case VIRT_CPL:
         return vmcs_read32(GUEST_SS_ACCESS) >> 5 & 3;
     case VIRT_CS_L:
         return vmcs_read32(GUEST_CS_ACCESS) >> 13 & 1;
-    case VIRT_INTERRUPTIBILITY:
-        return vmcs_read32(GUEST_INTERRUPTIBILITY);
-    case VIRT_SYSENTER_CS:
-        return vmcs_read32(GUEST_SYSENTER_CS);
-    case VIRT_SYSENTER_ESP:
-        return vmcs_read(GUEST_SYSENTER_ESP);
-    case VIRT_SYSENTER_EIP:
-        return vmcs_read(GUEST_SYSENTER_EIP);
-    case VIRT_PAT:
-        return vmcs_read64(GUEST_PAT);
-    case VIRT_DEBUGCTL:
-        return vmcs_read64(GUEST_DEBUGCTL);
     case VIRT_DR6:
         return vmx_of(v)->debug_live ? read_dr6() : v->dr6;
-    case VIRT_DR7:
-        return vmcs_read(GUEST_DR7);
     case VIRT_XCR0:
         return v->xcr0;
     case VIRT_TSC_OFFSET:
@@ -118,71 +111,39 @@ u64 vmx_read(struct vcpu *v, enum virt_reg r)
         return v->fmask;
     case VIRT_TSC_AUX:
         return v->tsc_aux;
+    default:
+        return 0;
     }
-    return 0;
 }
 
-/* A field of v that is also a register of the CPU while SYSCALL is the guest's. */
-static void write_syscall(struct vcpu *v, u64 *field, u32 msr, u64 value)
+/* A field of v that is also a register of the CPU while live. */
+static void write_shared(u64 *field, u32 msr, u64 value, bool live)
 {
     *field = value;
-    if (vmx_of(v)->syscall_live) {
+    if (live) {
         wrmsr(msr, value);
     }
 }
 
 void vmx_write(struct vcpu *v, enum virt_reg r, u64 value)
 {
-    switch (r) {
-    case VIRT_RIP:
-        vmcs_write(GUEST_RIP, value);
-        break;
-    case VIRT_RSP:
-        vmcs_write(GUEST_RSP, value);
-        break;
-    case VIRT_RFLAGS:
-        vmcs_write(GUEST_RFLAGS, value);
-        break;
-    case VIRT_CR3:
-        vmcs_write(GUEST_CR3, value);
-        vmx_flush_linear(v);
-        break;
-    case VIRT_EFER:
+    struct vmx_vcpu *x = vmx_of(v);
+
+    if (r == VIRT_EFER) {
         write_efer_guest(v, value);
+    } else if (plain_fields[r]) {
+        vmwrite(plain_fields[r], value);
+    }
+    switch (r) {
+    case VIRT_CR3:
+    case VIRT_EFER:
         vmx_flush_linear(v);
-        break;
-    case VIRT_FS_BASE:
-        vmcs_write(GUEST_FS_BASE, value);
-        break;
-    case VIRT_GS_BASE:
-        vmcs_write(GUEST_GS_BASE, value);
-        break;
-    case VIRT_INTERRUPTIBILITY:
-        vmcs_write32(GUEST_INTERRUPTIBILITY, value);
-        break;
-    case VIRT_SYSENTER_CS:
-        vmcs_write32(GUEST_SYSENTER_CS, value);
-        break;
-    case VIRT_SYSENTER_ESP:
-        vmcs_write(GUEST_SYSENTER_ESP, value);
-        break;
-    case VIRT_SYSENTER_EIP:
-        vmcs_write(GUEST_SYSENTER_EIP, value);
-        break;
-    case VIRT_PAT:
-        vmcs_write64(GUEST_PAT, value);
-        break;
-    case VIRT_DEBUGCTL:
-        vmcs_write64(GUEST_DEBUGCTL, value);
         break;
     case VIRT_DR6:
         v->dr6 = value;
-        if (vmx_of(v)->debug_live) {
+        if (x->debug_live) {
             vmx_write_dr6(value);
         }
-        break;
-    case VIRT_DR7:
-        vmcs_write(GUEST_DR7, value);
         break;
     case VIRT_XCR0:
         v->xcr0 = value;
@@ -193,33 +154,24 @@ void vmx_write(struct vcpu *v, enum virt_reg r, u64 value)
         vmcs_write64(TSC_OFFSET, value);
         break;
     case VIRT_KERNEL_GS_BASE:
-        v->kernel_gs_base = value;
-        if (vmx_msrs_live(v)) {
-            wrmsr(MSR_IA32_KERNEL_GS_BASE, value);
-        }
+        write_shared(&v->kernel_gs_base, MSR_IA32_KERNEL_GS_BASE, value, vmx_msrs_live(v));
         break;
     case VIRT_STAR:
-        write_syscall(v, &v->star, MSR_IA32_STAR, value);
+        write_shared(&v->star, MSR_IA32_STAR, value, x->syscall_live);
         break;
     case VIRT_LSTAR:
-        write_syscall(v, &v->lstar, MSR_IA32_LSTAR, value);
+        write_shared(&v->lstar, MSR_IA32_LSTAR, value, x->syscall_live);
         break;
     case VIRT_FMASK:
-        write_syscall(v, &v->fmask, MSR_IA32_FMASK, value);
+        write_shared(&v->fmask, MSR_IA32_FMASK, value, x->syscall_live);
         break;
     case VIRT_TSC_AUX:
         if (vmx_caps.proc2 & PROC2_ENABLE_RDTSCP) { /* else there is no such register */
-            v->tsc_aux = value;
-            if (vmx_msrs_live(v)) {
-                wrmsr(MSR_IA32_TSC_AUX, value);
-            }
+            write_shared(&v->tsc_aux, MSR_IA32_TSC_AUX, value, vmx_msrs_live(v));
         }
         break;
-    case VIRT_CR0:
-    case VIRT_CR4:
-    case VIRT_CPL:
-    case VIRT_CS_L:
-        break; /* through write_owned() and set_state() only */
+    default: /* CR0 and CR4: through write_owned() and set_state() only */
+        break;
     }
 }
 
@@ -278,6 +230,53 @@ static int load_pdptes(struct vcpu *v, u64 cr3)
 
 /* --- groups --- */
 
+/* Fields of struct vcpu_state that are a field of the VMCS and nothing else, by group. */
+struct state_field {
+    u16 offset, field;
+    u8 bytes;
+};
+
+#define STATE(member, name)                                                                        \
+    {                                                                                              \
+        offsetof(struct vcpu_state, member), VMCS_##name, sizeof(((struct vcpu_state *)0)->member) \
+    }
+
+static const struct state_field gpr_fields[] = {
+    STATE(rip, GUEST_RIP),
+    STATE(gpr[GPR_RSP], GUEST_RSP),
+    STATE(rflags, GUEST_RFLAGS),
+};
+static const struct state_field sys_fields[] = {
+    STATE(gdt_base, GUEST_GDTR_BASE),
+    STATE(gdt_limit, GUEST_GDTR_LIMIT),
+    STATE(idt_base, GUEST_IDTR_BASE),
+    STATE(idt_limit, GUEST_IDTR_LIMIT),
+    STATE(cr3, GUEST_CR3),
+};
+static const struct state_field msr_fields[] = {
+    STATE(msr_sysenter_cs, GUEST_SYSENTER_CS),   STATE(msr_sysenter_esp, GUEST_SYSENTER_ESP),
+    STATE(msr_sysenter_eip, GUEST_SYSENTER_EIP), STATE(msr_pat, GUEST_PAT),
+    STATE(msr_debugctl, GUEST_DEBUGCTL),         STATE(dr7, GUEST_DR7),
+    STATE(pending_debug, GUEST_PENDING_DEBUG),
+};
+
+static void read_fields(struct vcpu_state *s, const struct state_field *f, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        u64 value = vmread(f[i].field);
+        memcpy((char *)s + f[i].offset, &value, f[i].bytes);
+    }
+}
+
+static void write_fields(const struct vcpu_state *s, const struct state_field *f, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        u64 value = 0;
+        memcpy(&value, (const char *)s + f[i].offset, f[i].bytes);
+        vmwrite(f[i].field, value);
+    }
+}
+
 static int set_sys(struct vcpu *v, const struct vcpu_state *s)
 {
     const struct cr_state cr = {s->cr0, s->cr3, s->cr4, s->efer, false};
@@ -293,12 +292,8 @@ static int set_sys(struct vcpu *v, const struct vcpu_state *s)
     for (u32 i = 0; i < SEG_COUNT; i++) {
         write_segment(i, &s->seg[i]);
     }
-    vmcs_write(GUEST_GDTR_BASE, s->gdt_base);
-    vmcs_write32(GUEST_GDTR_LIMIT, s->gdt_limit);
-    vmcs_write(GUEST_IDTR_BASE, s->idt_base);
-    vmcs_write32(GUEST_IDTR_LIMIT, s->idt_limit);
+    write_fields(s, sys_fields, ARRAY_SIZE(sys_fields));
     write_cr0_guest(s->cr0);
-    vmcs_write(GUEST_CR3, s->cr3);
     write_cr4_guest(v, s->cr4);
     write_efer_guest(v, s->efer);
     v->cr8 = s->cr8;
@@ -333,13 +328,8 @@ static int set_msrs(struct vcpu *v, const struct vcpu_state *s)
     vmx_write(v, VIRT_FMASK, s->msr_fmask);
     vmx_write(v, VIRT_KERNEL_GS_BASE, s->msr_kernel_gs_base);
     vmx_write(v, VIRT_TSC_AUX, s->msr_tsc_aux);
-    vmcs_write32(GUEST_SYSENTER_CS, s->msr_sysenter_cs);
-    vmcs_write(GUEST_SYSENTER_ESP, s->msr_sysenter_esp);
-    vmcs_write(GUEST_SYSENTER_EIP, s->msr_sysenter_eip);
-    vmcs_write64(GUEST_PAT, s->msr_pat);
-    vmcs_write64(GUEST_DEBUGCTL, s->msr_debugctl);
+    write_fields(s, msr_fields, ARRAY_SIZE(msr_fields));
     vmcs_write(GUEST_DR7, (s->dr7 & ~(BIT(11) | BIT(12) | FIELD(15, 14))) | DR7_FIXED);
-    vmcs_write(GUEST_PENDING_DEBUG, s->pending_debug);
     if (s->dr7 & 0xff) {
         vmx_give_debug(v); /* breakpoints are armed: their addresses must be there */
     }
@@ -366,15 +356,13 @@ int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
     }
     if (groups & VCPU_STATE_GPR) {
         memcpy(v->gpr, s->gpr, sizeof(v->gpr));
-        vmcs_write(GUEST_RSP, s->gpr[GPR_RSP]);
-        vmcs_write(GUEST_RIP, s->rip);
+        write_fields(s, gpr_fields, ARRAY_SIZE(gpr_fields));
         vmcs_write(GUEST_RFLAGS, (s->rflags & ~RFLAGS_RESERVED) | RFLAGS_FIXED);
     }
     if (groups & VCPU_STATE_EVENT) {
         vmcs_write32(GUEST_INTERRUPTIBILITY, s->interruptibility);
         v->halted = s->halted != 0;
     }
-    vmx_of(v)->checked = false;
     return E_OK;
 }
 
@@ -382,21 +370,15 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
 {
     if (groups & VCPU_STATE_GPR) {
         memcpy(s->gpr, v->gpr, sizeof(s->gpr));
-        s->gpr[GPR_RSP] = vmcs_read(GUEST_RSP);
-        s->rip = vmcs_read(GUEST_RIP);
-        s->rflags = vmcs_read(GUEST_RFLAGS);
+        read_fields(s, gpr_fields, ARRAY_SIZE(gpr_fields));
     }
     if (groups & VCPU_STATE_SYS) {
         for (u32 i = 0; i < SEG_COUNT; i++) {
             read_segment(i, &s->seg[i]);
         }
-        s->gdt_base = vmcs_read(GUEST_GDTR_BASE);
-        s->gdt_limit = vmcs_read32(GUEST_GDTR_LIMIT);
-        s->idt_base = vmcs_read(GUEST_IDTR_BASE);
-        s->idt_limit = vmcs_read32(GUEST_IDTR_LIMIT);
+        read_fields(s, sys_fields, ARRAY_SIZE(sys_fields));
         s->cr0 = vmx_read(v, VIRT_CR0);
         s->cr2 = vmx_msrs_live(v) ? read_cr2() : v->cr2;
-        s->cr3 = vmcs_read(GUEST_CR3);
         s->cr4 = vmx_read(v, VIRT_CR4);
         s->cr8 = v->cr8;
         s->efer = vmcs_read64(GUEST_EFER);
@@ -409,13 +391,7 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
         s->msr_fmask = v->fmask;
         s->msr_kernel_gs_base = vmx_read(v, VIRT_KERNEL_GS_BASE);
         s->msr_tsc_aux = v->tsc_aux;
-        s->msr_sysenter_cs = vmcs_read32(GUEST_SYSENTER_CS);
-        s->msr_sysenter_esp = vmcs_read(GUEST_SYSENTER_ESP);
-        s->msr_sysenter_eip = vmcs_read(GUEST_SYSENTER_EIP);
-        s->msr_pat = vmcs_read64(GUEST_PAT);
-        s->msr_debugctl = vmcs_read64(GUEST_DEBUGCTL);
-        s->dr7 = vmcs_read(GUEST_DR7);
-        s->pending_debug = vmcs_read(GUEST_PENDING_DEBUG);
+        read_fields(s, msr_fields, ARRAY_SIZE(msr_fields));
     }
     if (groups & VCPU_STATE_EVENT) {
         s->interruptibility = vmcs_read32(GUEST_INTERRUPTIBILITY);
@@ -423,46 +399,50 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
     }
 }
 
-/* SDM 3A "Processor State After Reset" */
+/* SDM 3A "Processor State After Reset"; what is not named is 0. */
 void vmx_reset_state(struct vcpu *v)
 {
-    const u32 data = 0x93, code = 0x9b, ldt = 0x82, tss = 0x8b;
+    static const struct {
+        u16 field;
+        u64 value;
+    } values[] = {
+        {VMCS_GUEST_GDTR_LIMIT,   0xffff         },
+        {VMCS_GUEST_IDTR_LIMIT,   0xffff         },
+        {VMCS_GUEST_PAT,          PAT_AFTER_RESET},
+        {VMCS_GUEST_DR7,          DR7_FIXED      },
+        {VMCS_GUEST_RFLAGS,       RFLAGS_FIXED   },
+        {VMCS_GUEST_RIP,          0xfff0         },
+        {VMCS_GUEST_ACTIVITY,     ACTIVITY_ACTIVE},
+        {VMCS_GUEST_LINK_POINTER, ~0ull          },
+    };
+    static const u16 zero[] = {
+        VMCS_GUEST_GDTR_BASE,    VMCS_GUEST_IDTR_BASE,        VMCS_GUEST_CR3,
+        VMCS_GUEST_PDPTE0,       VMCS_GUEST_PDPTE1,           VMCS_GUEST_PDPTE2,
+        VMCS_GUEST_PDPTE3,       VMCS_GUEST_DEBUGCTL,         VMCS_GUEST_SYSENTER_CS,
+        VMCS_GUEST_SYSENTER_ESP, VMCS_GUEST_SYSENTER_EIP,     VMCS_GUEST_PREEMPT_TIMER,
+        VMCS_GUEST_RSP,          VMCS_GUEST_INTERRUPTIBILITY, VMCS_GUEST_PENDING_DEBUG,
+    };
+    static const u32 access[SEG_COUNT] = {
+        [SEG_ES] = 0x93, [SEG_CS] = 0x9b, [SEG_SS] = 0x93,   [SEG_DS] = 0x93,
+        [SEG_FS] = 0x93, [SEG_GS] = 0x93, [SEG_LDTR] = 0x82, [SEG_TR] = 0x8b,
+    };
 
     for (u32 i = 0; i < SEG_COUNT; i++) {
-        u32 access = i == SEG_CS ? code : i == SEG_LDTR ? ldt : i == SEG_TR ? tss : data;
-        write_segment(i, &(struct vcpu_seg){.limit = 0xffff, .access = access});
+        write_segment(i, &(struct vcpu_seg){.limit = 0xffff, .access = access[i]});
     }
     vmcs_write16(GUEST_CS_SELECTOR, 0xf000);
     vmcs_write(GUEST_CS_BASE, 0xffff0000);
-    vmcs_write(GUEST_GDTR_BASE, 0);
-    vmcs_write32(GUEST_GDTR_LIMIT, 0xffff);
-    vmcs_write(GUEST_IDTR_BASE, 0);
-    vmcs_write32(GUEST_IDTR_LIMIT, 0xffff);
-
+    for (u32 i = 0; i < ARRAY_SIZE(values); i++) {
+        vmwrite(values[i].field, values[i].value);
+    }
+    for (u32 i = 0; i < ARRAY_SIZE(zero); i++) {
+        vmwrite(zero[i], 0);
+    }
     vmcs_write(CR0_MASK, cr0_owned());
     vmcs_write(CR4_MASK, cr4_owned(v));
     write_cr0_guest(CR0_CD | CR0_NW | CR0_ET);
-    vmcs_write(GUEST_CR3, 0);
     write_cr4_guest(v, 0);
     write_efer_guest(v, 0);
-    vmcs_write64(GUEST_PDPTE0, 0);
-    vmcs_write64(GUEST_PDPTE1, 0);
-    vmcs_write64(GUEST_PDPTE2, 0);
-    vmcs_write64(GUEST_PDPTE3, 0);
-    vmcs_write64(GUEST_PAT, PAT_AFTER_RESET);
-    vmcs_write64(GUEST_DEBUGCTL, 0);
-    vmcs_write32(GUEST_SYSENTER_CS, 0);
-    vmcs_write(GUEST_SYSENTER_ESP, 0);
-    vmcs_write(GUEST_SYSENTER_EIP, 0);
-    vmcs_write(GUEST_DR7, DR7_FIXED);
-    vmcs_write32(GUEST_PREEMPT_TIMER, 0);
-    vmcs_write32(GUEST_INTERRUPTIBILITY, 0);
-    vmcs_write32(GUEST_ACTIVITY, ACTIVITY_ACTIVE);
-    vmcs_write(GUEST_PENDING_DEBUG, 0);
-
-    vmcs_write(GUEST_RSP, 0);
-    vmcs_write(GUEST_RIP, 0xfff0);
-    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
     memset(v->gpr, 0, sizeof(v->gpr));
     v->gpr[GPR_RDX] = v->vm->cpuid->signature;
 }

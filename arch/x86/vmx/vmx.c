@@ -22,6 +22,7 @@
 #define EXCEPTION_MC BIT(18)
 
 struct vmx_caps vmx_caps;
+struct vmx_msrs vmx_msrs;
 
 /* The same for all guests: nothing passes but what is named in msrs_passed. */
 static hpa_t io_bitmap_a, io_bitmap_b, msr_bitmap;
@@ -72,17 +73,17 @@ static u64 read_msr(u32 msr)
     return rdmsr(msr);
 }
 
-static const char *compute_caps(struct vmx_caps *caps)
+static const char *compute_caps(struct vmx_caps *caps, struct vmx_msrs *msrs)
 {
-    struct vmx_msrs msrs = {0};
     u32 r[4];
 
     arch_cpuid(1, 0, r);
     bool vmx = r[2] & BIT(5);
+    *msrs = (struct vmx_msrs){0};
     if (vmx) {
-        vmx_msrs_read(&msrs, read_msr);
+        vmx_msrs_read(msrs, read_msr);
     }
-    return vmx_caps_compute(caps, &msrs, vmx);
+    return vmx_caps_compute(caps, msrs, vmx);
 }
 
 static void pass_msr(u8 *bitmap, u32 msr)
@@ -105,7 +106,7 @@ static hpa_t page_of_ones(void)
 
 static const char *vmx_preflight(void)
 {
-    const char *missing = compute_caps(&vmx_caps);
+    const char *missing = compute_caps(&vmx_caps, &vmx_msrs);
 
     if (missing) {
         return missing;
@@ -138,15 +139,17 @@ static hpa_t region_alloc(void)
 
 static int vmx_cpu_start(struct cpu *c)
 {
-    struct vmx_caps mine;
+    struct vmx_caps caps;
+    struct vmx_msrs msrs;
 
     if (!(rdmsr(MSR_IA32_FEATURE_CONTROL) & FEATURE_CONTROL_LOCK)) {
         wrmsr(MSR_IA32_FEATURE_CONTROL,
               rdmsr(MSR_IA32_FEATURE_CONTROL) | FEATURE_CONTROL_VMX | FEATURE_CONTROL_LOCK);
     }
     /* vCPUs move between CPUs, so all must be alike */
-    const char *missing = compute_caps(&mine);
-    if (missing || memcmp(&mine, &vmx_caps, sizeof(mine))) {
+    const char *missing = compute_caps(&caps, &msrs);
+    msrs.feature_control = vmx_msrs.feature_control;
+    if (missing || memcmp(&msrs, &vmx_msrs, sizeof(msrs)) != 0) {
         klog("CPU %u: %s", c->id, missing ? missing : "its VT-x differs from the first CPU's");
         return E_UNSUPPORTED;
     }

@@ -29,7 +29,9 @@ struct vmx_cpu {
     bool on;
 };
 
-extern struct vmx_caps vmx_caps; /* the same on all CPUs; written once by preflight */
+/* The same on all CPUs; written once by preflight. */
+extern struct vmx_caps vmx_caps;
+extern struct vmx_msrs vmx_msrs;
 
 static inline struct vmx_vcpu *vmx_of(struct vcpu *v)
 {
@@ -97,7 +99,7 @@ void vmx_dump(struct vcpu *v);
  * write. */
 void vmx_check_own(struct vcpu *v);
 
-/* names.c */
+/* names.c: "CPUID"; "?" for a reason that is not in the list. */
 const char *vmx_reason_name(u32 reason);
 const char *vmx_instruction_error(u32 error);
 
