@@ -61,7 +61,7 @@ def test_good_files_pass(tmp_path):
         "kernel/exit.c": TAG + '/* no panic() here */\nconst char *s = "panic(";\n#include "arch/arch.h"\n',
         "arch/arch.h": TAG + '__asm__("nop");\n',
         "arch/x86/vmx/vmcs.h": TAG + 'static int vmread(void)\n{\n    __asm__("vmread %0");\n}\n',
-        "arch/x86/vmx/b.c": TAG + 'int f(void)\n{\n    return vmread();\n}\n',
+        "arch/x86/vmx/b.c": TAG + 'int f(void)\n{\n    log("vmread failed");\n    return vmread();\n}\n',
         "boot/a.asm": ASM_TAG + "    nop\n",
         "guests/a.c": TAG + '#include "guests/lib/a.h"\nvoid f(void) { asm("nop"); }\n',
     })
