@@ -89,7 +89,8 @@ enum {
     /* (h:vcpu CONTROL, VCPU_RUN_*, value) -> VX_* and struct vcpu_exit in registers */
     SYS_VCPU_RUN,
     /* (h:vcpu CONTROL, struct vcpu_state *, groups VCPU_STATE_*): by the thread that runs the vCPU,
-     * or by any while none has run it (a vCPU is bound to the first thread that runs it) */
+     * or by any while none has run it (a vCPU is bound to the first thread that runs it). GET fills
+     * all of the structure: groups not asked for are zero */
     SYS_VCPU_GET,
     SYS_VCPU_SET,
     /* (h:vcpu CONTROL, vector, VCPU_INJECT_*, error code, cr2) */
