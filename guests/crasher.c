@@ -7,6 +7,7 @@
 #include "guests/lib/console.h"
 #include "guests/lib/cpu.h"
 #include "guests/lib/memory.h"
+#include "guests/lib/mode.h"
 #include "guests/lib/trap.h"
 #include "lib/string.h"
 
@@ -70,6 +71,52 @@ static void crash_unmapped(void)
     __asm__ volatile("jmp *%0" : : "r"(MAP_AREA));
 }
 
+/* An access to where nothing is by an instruction that no device needs. */
+static void crash_mmio(void)
+{
+    volatile void *nowhere = map_window(ALIGN_UP(boot.memory_end, SIZE_2M) + SIZE_2M);
+
+    drop_idt();
+    __asm__ volatile("lock incl (%0)" : : "r"(nowhere) : "memory");
+}
+
+/* The IDT itself lies where nothing is: the CPU reads it in the middle of a delivery. */
+static void crash_idt(void)
+{
+    struct table_pointer p = {0xfff, (u64)map_window(ALIGN_UP(boot.memory_end, SIZE_2M) + SIZE_2M)};
+
+    __asm__ volatile("lidt %0; int3" : : "m"(p));
+}
+
+/* And the stack of a delivery. */
+static void crash_delivery(void)
+{
+    volatile u8 *nowhere = map_window(ALIGN_UP(boot.memory_end, SIZE_2M) + SIZE_2M);
+
+    trap_set_ist(VEC_BP, 3, (u64)nowhere + PAGE_SIZE);
+    __asm__ volatile("int3");
+}
+
+/* A task switch, which no system of this century does: nobody emulates it. */
+static void crash_task(void)
+{
+    static const u8 jump[] = {0xea, 0, 0, 0, 0, SEL_TSS, 0};
+    struct mode m = {.cr0 = MODE_CR0};
+
+    gdt[SEL_TSS / 8] &= ~(2ull << 40); /* not busy */
+    mode_run(&m, jump, sizeof(jump));
+}
+
+/* A triple fault in real mode. */
+static void crash_real(void)
+{
+    static const u8 code[] = {0x0f, 0x01, 0x1e, 0x00, 0x90, 0xcc}; /* lidt [0x9000]; int3 */
+    struct mode m = {.cr0 = MODE_CR0, .kind = MODE_REAL};
+
+    memset((void *)0x9000, 0, 6);
+    mode_run(&m, code, sizeof(code));
+}
+
 /* Nothing can wake it. */
 static void crash_hlt(void)
 {
@@ -92,6 +139,11 @@ static const struct {
     {"jump",     crash_jump    },
     {"tables",   crash_tables  },
     {"unmapped", crash_unmapped},
+    {"mmio",     crash_mmio    },
+    {"idt",      crash_idt     },
+    {"delivery", crash_delivery},
+    {"task",     crash_task    },
+    {"real",     crash_real    },
     {"hlt",      crash_hlt     },
     {"exit",     crash_exit    },
 };

@@ -12,6 +12,7 @@ class GuestTest:
     timeout: int
     status: int = 0  # exit status of tools/socle
     lines: tuple = ()  # regular expressions, each found in the output
+    options: tuple = ()  # of tools/socle run
     never: tuple = ("FAILURE", "ERROR:", "not so:", "socle: panic:")
 
 
@@ -20,6 +21,8 @@ TESTS = (
     GuestTest("isolation", "tests/guest/isolation.conf", 240,
               lines=(r"\[intruder\] intruder: SUCCESS", r"\[memcheck\] memcheck: SUCCESS")),
     GuestTest("lifecycle", "tests/guest/lifecycle.conf", 120),
+    GuestTest("large", "tests/guest/large.conf", 200, options=("--memory", "8G")),
+    GuestTest("selftest", "tests/guest/selftest.conf", 150, lines=("self-test in ring 3: passed",)),
     GuestTest("failure", "tests/guest/failure.conf", 60, status=1, never=("socle: panic:",)),
     GuestTest("example", "guests/example.conf", 90),
 )
