@@ -58,6 +58,25 @@ static void check_word(const char *name, u32 word, u64 msr)
     }
 }
 
+/* Found by fuzz_caps: VPIDs forced on, without the means to invalidate them, were switched off. */
+static void test_forced_vpid(void **state)
+{
+    struct vmx_msrs m = machines[0].msrs;
+    struct vmx_caps c;
+
+    (void)state;
+    m.proc2 |= PROC2_ENABLE_VPID;
+    assert_null(vmx_caps_compute(&c, &m, true));
+    m.ept_vpid &= 0xffffffff;
+    assert_non_null(vmx_caps_compute(&c, &m, true));
+    m.proc2 &= ~(u64)PROC2_ENABLE_VPID;
+    assert_null(vmx_caps_compute(&c, &m, true));
+    assert_false(c.vpid);
+    m.pin |= BIT(31);
+    m.pin &= ~BIT(63);
+    assert_non_null(vmx_caps_compute(&c, &m, true));
+}
+
 static void test_machines(void **state)
 {
     (void)state;
@@ -237,7 +256,8 @@ static void test_reading(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_machines), cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_machines),
+        cmocka_unit_test(test_forced_vpid), cmocka_unit_test(test_missing),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_vpid),
         cmocka_unit_test(test_reading),
     };

@@ -102,6 +102,9 @@ static const char *compute(u32 *word, u64 msr, const struct rule *r, const struc
                            size_t count)
 {
     *word = vmx_control((u32)r->want, msr);
+    if ((u32)msr & ~(u32)(msr >> 32)) {
+        return "this CPU's VT-x contradicts itself: a control must be 1 and may not";
+    }
     for (size_t i = 0; i < count; i++) {
         if (!(*word & needs[i].bit)) {
             return needs[i].sentence;
@@ -116,7 +119,7 @@ static const char *compute(u32 *word, u64 msr, const struct rule *r, const struc
 #define COMPUTE(caps, m, word)                                                                     \
     compute(&(caps)->word, (m)->word, &word##_rule, word##_needs, ARRAY_SIZE(word##_needs))
 
-static const char *check_ept(struct vmx_caps *c, u64 cap)
+static const char *check_ept(struct vmx_caps *c, u64 cap, u32 proc2_must)
 {
     if (!(cap & EPT_CAP_WALK_4) || !(cap & EPT_CAP_WB)) {
         return "this CPU's EPT has no four-level tables in write-back memory";
@@ -137,6 +140,9 @@ static const char *check_ept(struct vmx_caps *c, u64 cap)
     /* a tag that cannot be invalidated is worse than none: entries then flush everything */
     if (!(cap & EPT_CAP_INVVPID) || !(cap & (EPT_CAP_INVVPID_SINGLE | EPT_CAP_INVVPID_ALL))) {
         c->proc2 &= ~(u32)PROC2_ENABLE_VPID;
+        if (proc2_must & PROC2_ENABLE_VPID) {
+            return "this CPU's VT-x forces VPIDs on and cannot invalidate them (no INVVPID)";
+        }
     }
     c->vpid = c->proc2 & PROC2_ENABLE_VPID;
     c->invvpid_single = cap & EPT_CAP_INVVPID_SINGLE;
@@ -163,7 +169,7 @@ const char *vmx_caps_compute(struct vmx_caps *c, const struct vmx_msrs *m, bool 
     }
     if ((missing = COMPUTE(c, m, pin)) || (missing = COMPUTE(c, m, proc)) ||
         (missing = COMPUTE(c, m, proc2)) || (missing = COMPUTE(c, m, exit)) ||
-        (missing = COMPUTE(c, m, entry)) || (missing = check_ept(c, m->ept_vpid))) {
+        (missing = COMPUTE(c, m, entry)) || (missing = check_ept(c, m->ept_vpid, (u32)m->proc2))) {
         return missing;
     }
     if (!(m->misc & MISC_SAVES_LMA)) {
