@@ -21,8 +21,7 @@ struct vm;
 #define VCPU_HAZARD_FLUSH    BIT(1) /* nested tables changed: INVEPT (or a new ASID) before entry */
 #define VCPU_HAZARD_KICK     BIT(2) /* complete SYS_VCPU_RUN with VX_KICKED */
 #define VCPU_HAZARD_STOP     BIT(3) /* the process is ending */
-#define VCPU_HAZARD_ADVANCE  BIT(4) /* ring 3 settled the exit: skip the instruction first */
-#define VCPU_HAZARD_SHUTDOWN BIT(5) /* a triple fault: complete SYS_VCPU_RUN with it */
+#define VCPU_HAZARD_SHUTDOWN BIT(4) /* a triple fault: complete SYS_VCPU_RUN with it */
 
 /* MSRs that are mere storage (kernel/msr.c). */
 enum vcpu_msr { VMSR_MISC_ENABLE, VMSR_MTRR_DEF_TYPE, VMSR_BIOS_SIGN, VMSR_COUNT };

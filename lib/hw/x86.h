@@ -91,6 +91,8 @@
 #define APIC_BASE_ENABLE         BIT(11)
 #define MSR_IA32_FEATURE_CONTROL 0x3au
 #define MSR_IA32_TSC_ADJUST      0x3bu
+#define MSR_IA32_ARCH_CAP        0x10au
+#define ARCH_CAP_NO_PSCHANGE     BIT(6)
 #define MSR_IA32_MTRRCAP         0xfeu
 #define MTRRCAP_VCNT             FIELD(7, 0)
 #define MTRRCAP_FIX              BIT(8)

@@ -187,7 +187,9 @@
     X(XRSTORS, 64)                                                                                 \
     X(UMWAIT, 67)                                                                                  \
     X(TPAUSE, 68)                                                                                  \
-    X(ENCLV, 70)
+    X(ENCLV, 70)                                                                                   \
+    X(SEAMCALL, 76)                                                                                \
+    X(TDCALL, 77)
 
 enum vmx_reason {
 #define REASON_ENUM(name, number) REASON_##name = number,

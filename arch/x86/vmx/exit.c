@@ -49,6 +49,8 @@ static const u8 plain_kinds[] = {
     [REASON_UMWAIT] = EXIT_UNDEFINED + 1,
     [REASON_TPAUSE] = EXIT_UNDEFINED + 1,
     [REASON_ENCLV] = EXIT_UNDEFINED + 1,
+    [REASON_SEAMCALL] = EXIT_UNDEFINED + 1,
+    [REASON_TDCALL] = EXIT_UNDEFINED + 1,
 };
 
 static void decode_io(struct vcpu *v, struct exit *x)

@@ -8,6 +8,7 @@
 #include "arch/x86/msr.h"
 #include "arch/x86/vmx/controls.h"
 #include "arch/x86/vmx/vmcs.h"
+#include "kernel/boot.h"
 #include "kernel/cpuid.h"
 #include "kernel/kmem.h"
 #include "kernel/log.h"
@@ -197,9 +198,35 @@ static void vmx_cpu_stop(struct cpu *c)
     }
 }
 
+/*
+ * On many CPUs a guest that changes the size of a page it executes from can raise a machine check,
+ * which stops the whole machine, if EPT maps that page with a large leaf (Intel: "Machine Check
+ * Error Avoidance on Page Size Change"). Those that say they cannot, emulators, and machines that
+ * are guests themselves (their hypervisor's concern) get large leaves.
+ */
+static bool needs_small_leaves(void)
+{
+    u32 l1[4], l7[4];
+
+    arch_cpuid(1, 0, l1);
+    arch_cpuid(7, 0, l7);
+    if (boot_info.flags & BOOT_FLAG_EMULATOR || l1[2] & BIT(31)) {
+        return false;
+    }
+    bool told = l7[3] & BIT(29); /* IA32_ARCH_CAPABILITIES is there */
+    return !told || !(rdmsr(MSR_IA32_ARCH_CAP) & ARCH_CAP_NO_PSCHANGE);
+}
+
 static const struct pt_format *vmx_nested_format(u32 *levels)
 {
+    static struct pt_format small;
+
     *levels = vmx_caps.ept_levels;
+    if (needs_small_leaves()) {
+        small = pt_format_ept;
+        small.largest_leaf = 0;
+        return &small;
+    }
     return vmx_caps.ept_1g ? &pt_format_ept_1g : &pt_format_ept;
 }
 
