@@ -68,7 +68,6 @@ static void real_mode(void)
     m.ebx = 0x10;
     mode_run(&m, CODE(0x8e, 0xc0, 0x26, 0x8a, 0x07)); /* mov es, ax; mov al, es:[bx] */
     CHECK_EQ(m.eax & 0xff, 0x42);
-    *(volatile u8 *)0x100000 = *(volatile u8 *)0x100000; /* A20: FFFF:0010 is 1 MiB */
     m.eax = 0xffff;
     m.ebx = 0x10;
     mode_run(&m, CODE(0x8e, 0xc0, 0x26, 0x8a, 0x07));
