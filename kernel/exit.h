@@ -86,6 +86,9 @@ static inline bool exit_fast_hazards(struct vcpu *v, enum exit_kind kind)
 /* Deals with hazards before an entry; same result. Also called before the first entry of a run. */
 bool exit_hazards(struct vcpu *v);
 
+/* May a backend log what is wrong with this vCPU? Once for each, and only so many times in all. */
+bool exit_may_report(struct vcpu *v);
+
 /* Queues an exception for the guest, merged with one whose delivery was interrupted; a triple fault
  * makes the next exit_hazards() end the run with VX_TRIPLE_FAULT. */
 void vcpu_raise(struct vcpu *v, const struct event *e);

@@ -238,8 +238,7 @@ void vmx_entry_failed(struct vcpu *v)
     v->exit.kind = VX_ENTRY_FAILURE;
     v->exit.a = REASON_ENTRY_FAILURE | error << 16;
     v->exit.b = 0;
-    if (!v->reported) {
-        v->reported = 1;
+    if (exit_may_report(v)) {
         klog("VM entry failed: %s (%u)", vmx_instruction_error(error), error);
         vmx_dump(v);
     }

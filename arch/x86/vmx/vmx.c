@@ -206,14 +206,15 @@ static void vmx_cpu_stop(struct cpu *c)
  */
 static bool needs_small_leaves(void)
 {
-    u32 l1[4], l7[4];
+    u32 l0[4], l1[4], l7[4];
 
+    arch_cpuid(0, 0, l0);
     arch_cpuid(1, 0, l1);
     arch_cpuid(7, 0, l7);
     if (boot_info.flags & BOOT_FLAG_EMULATOR || l1[2] & BIT(31)) {
         return false;
     }
-    bool told = l7[3] & BIT(29); /* IA32_ARCH_CAPABILITIES is there */
+    bool told = l0[0] >= 7 && l7[3] & BIT(29); /* IA32_ARCH_CAPABILITIES is there */
     return !told || !(rdmsr(MSR_IA32_ARCH_CAP) & ARCH_CAP_NO_PSCHANGE);
 }
 
