@@ -94,16 +94,6 @@ void vcpu_raise(struct vcpu *v, const struct event *e)
     set_hazard(v, VCPU_HAZARD_EVENT);
 }
 
-void vcpu_raise_gp(struct vcpu *v)
-{
-    vcpu_raise(v, &(struct event){EVENT_HWEXC, 13, true, 0, 0});
-}
-
-void vcpu_raise_ud(struct vcpu *v)
-{
-    vcpu_raise(v, &(struct event){EVENT_HWEXC, 6, false, 0, 0});
-}
-
 /* Takes the highest pending external interrupt; there may be none left. */
 static bool take_interrupt(struct vcpu *v, struct event *e)
 {
@@ -289,10 +279,17 @@ static void write_gpr(struct vcpu *v, u32 index, u64 value)
     }
 }
 
+/* The instruction that exited faults. The flags that a fault pushes have RF set. */
+static enum exit_action fault(struct vcpu *v, const struct event *e)
+{
+    virt->write(v, VIRT_RFLAGS, virt->read(v, VIRT_RFLAGS) | RFLAGS_RF);
+    vcpu_raise(v, e);
+    return EXIT_RESUME;
+}
+
 static enum exit_action gp(struct vcpu *v)
 {
-    vcpu_raise_gp(v);
-    return EXIT_RESUME;
+    return fault(v, &(struct event){EVENT_HWEXC, 13, true, 0, 0});
 }
 
 static enum exit_action user(struct vcpu *v, u64 kind, u64 a, u64 b)
@@ -344,7 +341,8 @@ static enum exit_action on_io(struct vcpu *v, struct exit *x)
 static enum exit_action on_hlt(struct vcpu *v, struct exit *x)
 {
     (void)x;
-    v->halted = 1; /* exit_hazards() waits */
+    /* exit_hazards() waits; but the trap of a single step comes at once */
+    v->halted = !(virt->read(v, VIRT_RFLAGS) & RFLAGS_TF);
     return EXIT_ADVANCE;
 }
 
@@ -477,8 +475,7 @@ static enum exit_action on_wbinvd(struct vcpu *v, struct exit *x)
 
 static enum exit_action on_undefined(struct vcpu *v, struct exit *x)
 {
-    vcpu_raise(v, &x->exception.event);
-    return EXIT_RESUME;
+    return fault(v, &x->exception.event);
 }
 
 /* Something outside the guest's world that needs nothing more than to have left guest mode. */

@@ -92,8 +92,6 @@ bool exit_may_report(struct vcpu *v);
 /* Queues an exception for the guest, merged with one whose delivery was interrupted; a triple fault
  * makes the next exit_hazards() end the run with VX_TRIPLE_FAULT. */
 void vcpu_raise(struct vcpu *v, const struct event *e);
-void vcpu_raise_gp(struct vcpu *v); /* #GP(0) */
-void vcpu_raise_ud(struct vcpu *v);
 
 /* Makes an external interrupt or an NMI pending; from any CPU. */
 void vcpu_interrupt(struct vcpu *v, u8 vector);

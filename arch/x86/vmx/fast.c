@@ -33,6 +33,9 @@ void vmx_advance(struct vcpu *v)
     if (UNLIKELY(blocked & SHADOW)) {
         vmcs_write32(GUEST_INTERRUPTIBILITY, blocked & ~SHADOW);
     }
+    if (UNLIKELY(rflags & RFLAGS_RF)) { /* it suppressed this instruction's breakpoint */
+        vmcs_write(GUEST_RFLAGS, rflags & ~RFLAGS_RF);
+    }
     if (UNLIKELY(rflags & RFLAGS_TF) && !(vmcs_read64(GUEST_DEBUGCTL) & DEBUGCTL_BTF)) {
         vmcs_write(GUEST_PENDING_DEBUG, vmcs_read(GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
     }
@@ -54,8 +57,9 @@ static inline u32 finish(struct vcpu *v, enum exit_kind kind)
 {
     u64 old = vmcs_read(GUEST_RIP), rip = old + vmcs_read32(EXIT_INSTR_LENGTH);
 
-    if (UNLIKELY((u32)rip < (u32)old) || UNLIKELY((vmcs_read(GUEST_RFLAGS) & RFLAGS_TF) |
-                                                  (vmcs_read32(GUEST_INTERRUPTIBILITY) & SHADOW))) {
+    if (UNLIKELY((u32)rip < (u32)old) ||
+        UNLIKELY((vmcs_read(GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) |
+                 (vmcs_read32(GUEST_INTERRUPTIBILITY) & SHADOW))) {
         return finish_rare(v, kind);
     }
     vmcs_write(GUEST_RIP, rip);
