@@ -256,10 +256,9 @@ static void test_reading(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_machines),
-        cmocka_unit_test(test_forced_vpid), cmocka_unit_test(test_missing),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_vpid),
-        cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_machines), cmocka_unit_test(test_forced_vpid),
+        cmocka_unit_test(test_missing),  cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_vpid),     cmocka_unit_test(test_reading),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
