@@ -134,6 +134,8 @@ bool arch_probe_faults(void *address, u32 access);
 /* A kernel stack with an unmapped page below; NULL: no memory. Returns its top. */
 void *arch_stack_alloc(void);
 void arch_stack_free(void *top);
+/* Stacks that were given back are kept for the next threads; how many bytes they are. */
+u64 arch_stack_free_bytes(void);
 
 /* Saved kernel context of a thread that is not running: only its stack pointer. */
 struct arch_context {

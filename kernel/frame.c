@@ -39,7 +39,7 @@ void frame_add(u64 base, u64 bytes)
     }
 }
 
-hpa_t frame_alloc(u32 order, owner_t owner)
+static hpa_t take(u32 order, owner_t owner)
 {
     spin_lock(&lock);
     u32 index = order < BUDDY_ORDERS ? buddy_alloc(&pool, order) : BUDDY_NONE;
@@ -50,15 +50,34 @@ hpa_t frame_alloc(u32 order, owner_t owner)
         }
     }
     spin_unlock(&lock);
-    if (index == BUDDY_NONE) {
-        return HPA(0);
-    }
-    hpa_t pa = HPA(buddy_address(&pool, index));
+    return HPA(index == BUDDY_NONE ? 0 : buddy_address(&pool, index));
+}
+
+hpa_t frame_alloc(u32 order, owner_t owner)
+{
+    hpa_t pa = take(order, owner);
     u64 step = order >= 9 ? SIZE_2M : PAGE_SIZE;
-    for (u64 at = 0; at < PAGE_SIZE << order; at += step) {
+
+    for (u64 at = 0; pa.v && at < PAGE_SIZE << order; at += step) {
         arch_frame_zero(HPA(pa.v + at), step);
     }
     return pa;
+}
+
+hpa_t frame_reserve(u32 order)
+{
+    return take(order, FRAME_IN_FLIGHT);
+}
+
+void frame_give(hpa_t pa, u64 bytes, owner_t owner)
+{
+    spin_lock(&lock);
+    u32 index = buddy_index(&pool, pa.v);
+    ASSERT(index != BUDDY_NONE);
+    for (u32 i = 0; i < bytes >> PAGE_SHIFT; i++) {
+        pool.frames[index + i].owner = owner;
+    }
+    spin_unlock(&lock);
 }
 
 void frame_free(hpa_t pa, u64 bytes)
@@ -125,6 +144,29 @@ void frame_walk(void (*fn)(void *arg, u64 base, u64 bytes), void *arg)
     }
 }
 
+/* The record's link is free for this while the frame is in use. */
+void frame_claims_reset(void)
+{
+    for (u32 i = 0; i < pool.count;) {
+        struct frame *f = &pool.frames[i];
+        if (f->state != FRAME_FREE) {
+            f->next = 0;
+        }
+        i += f->state == FRAME_FREE ? 1u << f->order : 1;
+    }
+}
+
+bool frame_claim(hpa_t pa, owner_t owner)
+{
+    u32 index = buddy_index(&pool, pa.v);
+
+    if (index == BUDDY_NONE || buddy_is_free(&pool, index)) {
+        return false;
+    }
+    pool.frames[index].next++;
+    return pool.frames[index].owner == owner && pool.frames[index].refs;
+}
+
 void frame_walk_use(void (*fn)(void *arg, const struct frame_use *use), void *arg)
 {
     for (u32 zone = 0; zone < pool.zone_count; zone++) {
@@ -133,8 +175,12 @@ void frame_walk_use(void (*fn)(void *arg, const struct frame_use *use), void *ar
             const struct frame *f = &pool.frames[z->first + page];
             bool is_free = f->state == FRAME_FREE;
             u32 pages = is_free ? 1u << f->order : 1;
-            struct frame_use use = {z->base + ((u64)page << PAGE_SHIFT), (u64)pages << PAGE_SHIFT,
-                                    is_free, f->owner, f->refs};
+            struct frame_use use = {z->base + ((u64)page << PAGE_SHIFT),
+                                    (u64)pages << PAGE_SHIFT,
+                                    is_free,
+                                    f->owner,
+                                    f->refs,
+                                    is_free ? 0 : f->next};
             fn(arg, &use);
             page += pages;
         }

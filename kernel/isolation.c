@@ -2,9 +2,9 @@
 /*
  * The isolation report. Nothing is remembered: every number is counted from the frame records, the
  * nested tables, the processes' tables and the kernel's own, as they are now. Each frame carries
- * the tag of its owner; each use of a frame (a leaf of a guest, an entry of a memory object) is a
- * claim that must bear the same tag; and claims and tags must be equal in number, so no frame is
- * claimed twice or lost.
+ * the tag of its owner and a count of references; each use of a frame (a leaf of a guest, an entry
+ * of a memory object) is a claim that must bear the same tag; and a frame must have as many claims
+ * as references, so none has two owners, and none is lost.
  */
 #include "kernel/isolation.h"
 
@@ -17,29 +17,12 @@
 #include "kernel/vm.h"
 #include "lib/string.h"
 
-#define OWNERS 4096
-
 /* Scratch of one report; guarded by the kernel lock. */
 static struct {
     struct isolation_report *r;
-    u32 claims[OWNERS]; /* by tag: pages that something says it owns */
-    u32 tags[OWNERS];   /* by tag: frames whose record says so */
     const struct vm *vm;
     struct process *process;
 } scan;
-
-/* One 4 KiB page that somebody with this tag claims; counts it when the record disagrees. */
-static void claim(u64 pa, u32 owner, u64 *wrong)
-{
-    bool free;
-    owner_t tag;
-    u32 refs;
-
-    scan.claims[owner % OWNERS]++;
-    if (!frame_query(HPA(pa), &free, &tag, &refs) || free || tag != owner || !refs) {
-        (*wrong)++;
-    }
-}
 
 static bool guest_leaf(void *arg, u64 gpa, const struct pt_leaf *leaf)
 {
@@ -48,7 +31,12 @@ static bool guest_leaf(void *arg, u64 gpa, const struct pt_leaf *leaf)
     scan.r->ept_leaves++;
     for (u64 at = 0; at < leaf->bytes; at += PAGE_SIZE) {
         scan.r->ept_pages++;
-        claim(leaf->address + at, scan.vm->id, &scan.r->ept_foreign);
+        if (frame_claim(HPA(leaf->address + at), (owner_t)scan.vm->id)) {
+            scan.r->guest_pages++;
+        } else {
+            scan.r->ept_foreign++;
+            scan.r->wrong_owner++; /* the guest claims more than it owns */
+        }
     }
     return true;
 }
@@ -77,7 +65,9 @@ static void check_memory_objects(void)
     for (struct memory *m = memory_list; m; m = m->next) {
         for (u64 at = 0; m->payer && at < m->bytes; at += PAGE_SIZE) {
             scan.r->process_pages++;
-            claim(memory_frame(m, at).v, m->payer->owner, &scan.r->wrong_owner);
+            if (!frame_claim(memory_frame(m, at), m->payer->owner)) {
+                scan.r->wrong_owner++;
+            }
         }
     }
 }
@@ -188,10 +178,8 @@ static void count_use(void *arg, const struct frame_use *use)
     r->pages += pages;
     if (use->free) {
         r->free_pages += pages;
-    } else if (!use->owner || !use->refs) {
+    } else if (use->owner != FRAME_IN_FLIGHT && (!use->owner || use->claims != use->refs)) {
         r->wrong_owner++;
-    } else {
-        scan.tags[use->owner % OWNERS]++;
     }
 }
 
@@ -242,18 +230,12 @@ void isolation_check(struct isolation_report *r)
     memset(&scan, 0, sizeof(scan));
     scan.r = r;
     lock_all(spin_lock);
+    frame_claims_reset();
     check_guests();
     check_memory_objects();
     check_processes();
     arch_kernel_walk(kernel_leaf, NULL);
     frame_walk_use(count_use, r);
-    for (u32 i = 0; i < OWNERS; i++) {
-        r->wrong_owner += scan.claims[i] > scan.tags[i] ? scan.claims[i] - scan.tags[i]
-                                                        : scan.tags[i] - scan.claims[i];
-    }
-    for (struct vm *vm = vm_list; vm; vm = vm->next) {
-        r->guest_pages += scan.tags[vm->id % OWNERS];
-    }
     check_ranges();
     lock_all(spin_unlock);
 }

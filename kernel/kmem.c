@@ -24,6 +24,7 @@ struct free_object {
 static struct buddy pool;
 static struct spinlock lock;
 static struct free_object *free_objects[CLASS_COUNT];
+static u64 free_object_bytes; /* in these lists */
 static u64 total_bytes;
 
 void kmem_init(const struct mem_range *ranges, u32 count)
@@ -108,9 +109,11 @@ static void *object_alloc(u32 c)
             o->next = free_objects[c];
             free_objects[c] = o;
         }
+        free_object_bytes += PAGE_SIZE;
     }
     struct free_object *o = free_objects[c];
     free_objects[c] = o->next;
+    free_object_bytes -= 32u << c;
     return o;
 }
 
@@ -184,6 +187,7 @@ void kmem_free(void *p)
         struct free_object *o = p;
         o->next = free_objects[f->owner];
         free_objects[f->owner] = o;
+        free_object_bytes += 32u << f->owner;
     }
     spin_unlock(&lock);
 }
@@ -196,6 +200,11 @@ u64 kmem_total_bytes(void)
 u64 kmem_free_bytes(void)
 {
     return pool.free_pages << PAGE_SHIFT;
+}
+
+u64 kmem_free_object_bytes(void)
+{
+    return free_object_bytes;
 }
 
 bool kmem_owns(hpa_t page)

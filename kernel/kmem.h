@@ -26,7 +26,8 @@ void kmem_free(void *p); /* NULL is fine */
 void *kmem_alloc_boot(u64 bytes) MUST_CHECK;
 
 u64 kmem_total_bytes(void);
-u64 kmem_free_bytes(void);
+u64 kmem_free_bytes(void);        /* whole pages */
+u64 kmem_free_object_bytes(void); /* small objects, in pages that are kept for such */
 
 /* Is this page of the pool, and is it allocated? (isolation report) */
 bool kmem_owns(hpa_t page);

@@ -14,12 +14,14 @@
 #include "kernel/thread.h"
 #include "kernel/virt.h"
 #include "kernel/vm.h"
+#include "lib/hw/x86.h"
 #include "lib/string.h"
 
-#define CPU_WAIT_PER_S  5 /* a CPU has 1/5 s to come up */
-#define STOP_WAIT_PER_S 10
-#define MANAGER_STACK   65536ull
-#define MANAGER_WEIGHT  400 /* it serves all guests' consoles */
+#define CPU_WAIT_PER_S      5 /* a CPU has 1/5 s to come up */
+#define STOP_WAIT_PER_S     10
+#define FAULT_REPORTS_PER_S 200
+#define MANAGER_STACK       65536ull
+#define MANAGER_WEIGHT      400 /* it serves all guests' consoles */
 
 struct bootinfo boot_info;
 const struct virt *virt;
@@ -180,6 +182,24 @@ static void start_manager(void)
     spin_unlock(&kernel_lock);
 }
 
+/* Guests get write-back memory only, for that is what nested tables say of it: what the firmware's
+ * MTRRs call otherwise is left out. */
+static void add_guest_memory(u64 base, u64 bytes)
+{
+    int type = arch_memory_type(HPA(base), bytes);
+
+    if (type == MEMTYPE_WB) {
+        frame_add(base, bytes);
+    } else if (type < 0 && bytes > PAGE_SIZE) {
+        u64 half = ALIGN_UP(bytes / 2, PAGE_SIZE);
+        add_guest_memory(base, half);
+        add_guest_memory(base + half, bytes - half);
+    } else {
+        klog("memory: %llu KiB at 0x%llx left out: its memory type is %d",
+             (unsigned long long)bytes >> 10, (unsigned long long)base, type);
+    }
+}
+
 static void print_memory(void)
 {
     klog("memory: kernel pool %llu MiB, guest pool %llu MiB",
@@ -208,7 +228,7 @@ void kernel_main(const struct bootinfo *bi)
               (unsigned long long)physmem.guest_bytes >> 20);
     }
     for (u32 i = 0; i < physmem.guest_count; i++) {
-        frame_add(physmem.guest[i].base, physmem.guest[i].bytes);
+        add_guest_memory(physmem.guest[i].base, physmem.guest[i].bytes);
     }
     print_memory();
     arch_time_init(&boot_info);
@@ -258,6 +278,19 @@ void kernel_timer(void)
     sched_tick();
 }
 
+/* Ring 3 can start as many processes that fault as it likes; the console is not its toy. */
+static bool may_report_fault(void)
+{
+    static u64 second_end;
+    static u32 left;
+
+    if (arch_tsc() >= second_end) {
+        second_end = arch_tsc() + arch_tsc_hz;
+        left = FAULT_REPORTS_PER_S;
+    }
+    return left && left--;
+}
+
 void kernel_user_fault(u32 vector, u64 error, u64 address, u64 rip)
 {
     struct thread *t = cpu_this()->current;
@@ -269,10 +302,10 @@ void kernel_user_fault(u32 vector, u64 error, u64 address, u64 rip)
         return;
     }
     spin_lock(&kernel_lock);
-    bool first = !p->dying;
+    bool report = !p->dying && may_report_fault();
     process_end(p, PROCESS_FAULT, vector, rip);
     spin_unlock(&kernel_lock);
-    if (first) {
+    if (report) {
         klog("process %s: exception %u (error 0x%llx, address 0x%llx) at rip 0x%llx: ended",
              p->name, vector, (unsigned long long)error, (unsigned long long)address,
              (unsigned long long)rip);

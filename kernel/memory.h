@@ -9,7 +9,7 @@
 
 struct process;
 
-#define MEMORY_MAX_BYTES (64ull << 20)
+#define MEMORY_MAX_BYTES (16ull << 20) /* zeroed under the kernel lock */
 
 struct memory {
     struct object object;

@@ -40,23 +40,28 @@ void budget_give(struct budget *b, u64 bytes)
     ASSERT(before >= bytes);
 }
 
-void *process_kalloc(struct process *p, size_t bytes)
+void *process_kalloc_with(struct process *p, size_t bytes, size_t extra)
 {
-    if (!budget_take(&p->kernel, bytes)) {
+    if (!budget_take(&p->kernel, bytes + extra)) {
         return NULL;
     }
     void *ptr = kmem_alloc(bytes);
     if (!ptr) {
-        budget_give(&p->kernel, bytes);
+        budget_give(&p->kernel, bytes + extra);
     }
     return ptr;
 }
 
-void process_kfree(struct process *p, void *ptr, size_t bytes)
+void *process_kalloc(struct process *p, size_t bytes)
+{
+    return process_kalloc_with(p, bytes, 0);
+}
+
+void process_kfree(struct process *p, void *ptr, size_t charged)
 {
     if (ptr) {
         kmem_free(ptr);
-        budget_give(&p->kernel, bytes);
+        budget_give(&p->kernel, charged);
     }
 }
 
@@ -244,6 +249,16 @@ void process_destroy(struct object *o)
 }
 
 /* --- handles --- */
+
+bool handle_room(const struct process *p)
+{
+    for (u32 h = 1; p->handles && h < PROCESS_HANDLES; h++) {
+        if (!p->handles[h].object) {
+            return true;
+        }
+    }
+    return false;
+}
 
 s64 handle_add(struct process *p, struct object *o, u32 rights)
 {

@@ -62,6 +62,9 @@ void process_end(struct process *p, enum process_end end, s64 status, u64 addres
 void process_teardown(struct process *p);
 void process_destroy(struct object *o);
 
+/* Is there a free handle? */
+bool handle_room(const struct process *p);
+
 /* New handle; E_LIMIT when the table is full. Takes a reference of its own. */
 s64 handle_add(struct process *p, struct object *o, u32 rights);
 int handle_close(struct process *p, handle_t h);
@@ -75,7 +78,11 @@ void budget_give(struct budget *b, u64 bytes);
 
 /* kmem_alloc and kmem_free that charge a process. */
 void *process_kalloc(struct process *p, size_t bytes) MUST_CHECK;
-void process_kfree(struct process *p, void *ptr, size_t bytes);
+void process_kfree(struct process *p, void *ptr, size_t charged);
+
+/* kmem_alloc that charges extra bytes too, for what belongs to the object and is allocated apart.
+ */
+void *process_kalloc_with(struct process *p, size_t bytes, size_t extra) MUST_CHECK;
 
 /* Memory of page tables, charged to the process that ctx points to. */
 extern const struct pt_memory process_pt_memory;

@@ -46,6 +46,9 @@ s64 sys_console_read(const struct call *k);
 s64 sys_system_info(const struct call *k);
 s64 sys_system_power(const struct call *k);
 
+/* Is a name of NAME_LEN bytes printable, NUL-terminated and not empty? */
+bool syscall_name_ok(const char *name);
+
 /* A new object becomes a handle of p; the creator's reference goes. */
 s64 syscall_new_handle(struct process *p, struct object *o, u32 rights);
 

@@ -46,7 +46,7 @@ s64 sys_handle_grant(const struct call *k)
     return to->dying ? E_DEAD : handle_add(to, o, k->p->handles[k->b].rights & (u32)k->c);
 }
 
-static bool name_ok(const char *name)
+bool syscall_name_ok(const char *name)
 {
     u32 n = 0;
 
@@ -68,7 +68,7 @@ s64 sys_process_create(const struct call *k)
     if (arch_copy_from_user(&args, k->a, sizeof(args))) {
         return E_FAULT;
     }
-    if (!name_ok(args.name) || args.pad || args.event_bits & BIT(63)) {
+    if (!syscall_name_ok(args.name) || args.pad || args.event_bits & BIT(63)) {
         return E_INVAL;
     }
     if (args.event) {
@@ -77,6 +77,9 @@ s64 sys_process_create(const struct call *k)
             return error;
         }
         notify = CONTAINER_OF(o, struct notify, object);
+    }
+    if (!handle_room(k->p)) {
+        return E_LIMIT; /* before it exists: its end would be told */
     }
     struct process *p = process_create(&args, k->p, notify);
     return p ? syscall_new_handle(k->p, &p->object, RIGHTS_ALL) : E_NO_MEMORY;
@@ -137,12 +140,15 @@ s64 sys_thread_create(const struct call *k)
         args.entry >= USER_TOP || args.stack > USER_TOP) {
         return E_INVAL;
     }
+    if (!handle_room(k->p)) {
+        return E_LIMIT; /* before it runs */
+    }
     error = thread_create(p, &args, &t);
     if (error) {
         return error;
     }
     s64 h = syscall_new_handle(k->p, &t->object, RIGHTS_ALL);
-    sched_add(t); /* without a handle too: it exists, and ends when its process does */
+    sched_add(t);
     return h;
 }
 

@@ -126,7 +126,7 @@ static s64 info_summary(const struct call *k, union info *out)
     s->tsc_hz = arch_tsc_hz;
     s->boot_tsc = boot_info.start_tsc;
     s->kernel_bytes = kmem_total_bytes();
-    s->kernel_free = kmem_free_bytes();
+    s->kernel_free = kmem_free_bytes() + kmem_free_object_bytes() + arch_stack_free_bytes();
     s->guest_bytes = frame_total_bytes();
     s->guest_free = frame_free_bytes();
     s->cpus = boot_online_count();

@@ -13,6 +13,10 @@
 #include "kernel/virt.h"
 #include "kernel/vm.h"
 
+/* What a vCPU's payer is charged for besides struct vcpu: the backend's pages (VMCS, FPU) and its
+ * record. */
+#define VCPU_EXTRA_BYTES (3 * PAGE_SIZE)
+
 int vcpu_create(struct vm *vm, u32 index, struct vcpu **out)
 {
     if (index >= vm->cpus) {
@@ -21,7 +25,7 @@ int vcpu_create(struct vm *vm, u32 index, struct vcpu **out)
     if (vm->vcpus[index]) {
         return E_BUSY;
     }
-    struct vcpu *v = process_kalloc(vm->payer, sizeof(*v));
+    struct vcpu *v = process_kalloc_with(vm->payer, sizeof(*v), VCPU_EXTRA_BYTES);
     if (!v) {
         return E_NO_MEMORY;
     }
@@ -34,7 +38,7 @@ int vcpu_create(struct vm *vm, u32 index, struct vcpu **out)
     msr_reset(v);
     int error = virt->vcpu_create(v);
     if (error) {
-        process_kfree(vm->payer, v, sizeof(*v));
+        process_kfree(vm->payer, v, sizeof(*v) + VCPU_EXTRA_BYTES);
         return error;
     }
     object_ref(&vm->object);
@@ -58,7 +62,7 @@ void vcpu_destroy(struct object *o)
     }
     virt->vcpu_destroy(v);
     vm->vcpus[v->index] = NULL;
-    process_kfree(vm->payer, v, sizeof(*v));
+    process_kfree(vm->payer, v, sizeof(*v) + VCPU_EXTRA_BYTES);
     object_unref(&vm->object);
 }
 
@@ -125,7 +129,9 @@ static int settle(struct vcpu *v, u64 flags, u64 value)
     if (!(flags & VCPU_RUN_ADVANCE)) {
         return flags ? E_INVAL : E_OK;
     }
-    if (x->kind != VX_IO && x->kind != VX_MMIO && x->kind != VX_HYPERCALL) {
+    /* after VX_MMIO the hardware does not tell the instruction's length: ring 3 decoded it and sets
+     * RIP */
+    if (x->kind != VX_IO && x->kind != VX_HYPERCALL) {
         return E_INVAL;
     }
     if (flags & VCPU_RUN_VALUE) {

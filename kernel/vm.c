@@ -15,13 +15,16 @@
 /* Largest guest-physical address that RAM may reach. */
 #define GPA_LIMIT (1ull << 38)
 
+/* What a vm's payer is charged for besides struct vm, its tables and its RAM. */
+#define VM_EXTRA_BYTES sizeof(struct cpuid_table)
+
 struct vm *vm_list;
 
 struct vm *vm_create(const struct vm_args *args, struct process *payer)
 {
     u32 levels;
     const struct pt_format *format = virt->nested_format(&levels);
-    struct vm *vm = process_kalloc(payer, sizeof(*vm));
+    struct vm *vm = process_kalloc_with(payer, sizeof(*vm), VM_EXTRA_BYTES);
 
     if (!vm) {
         return NULL;
@@ -37,7 +40,7 @@ struct vm *vm_create(const struct vm_args *args, struct process *payer)
         if (vm->id) {
             owner_free((owner_t)vm->id);
         }
-        process_kfree(payer, vm, sizeof(*vm));
+        process_kfree(payer, vm, sizeof(*vm) + VM_EXTRA_BYTES);
         return NULL;
     }
     vm->payer = payer;
@@ -78,7 +81,7 @@ void vm_destroy(struct object *o)
     budget_give(&payer->memory, memory);
     cpuid_destroy(vm->cpuid);
     owner_free((owner_t)vm->id);
-    process_kfree(payer, vm, sizeof(*vm));
+    process_kfree(payer, vm, sizeof(*vm) + VM_EXTRA_BYTES);
     object_unref(&payer->object);
 }
 
@@ -92,31 +95,31 @@ static const struct vm_ram *find_ram(const struct vm *vm, u64 gpa)
     return NULL;
 }
 
-/* Gives the guest a block of 2^order frames at gpa, where it has none; slot is gpa's own, if known.
- * Lock held. */
-static bool add_block(struct vm *vm, u64 gpa, u32 order, u64 *slot)
+/* Gives the guest a zeroed frame at gpa, where it has none; slot is gpa's own, if known. Lock held.
+ */
+static bool add_frame(struct vm *vm, u64 gpa, u64 *slot)
 {
-    u64 bytes = PAGE_SIZE << order, perm = virt->nested_ram_perm();
+    u64 perm = virt->nested_ram_perm();
     bool flush = false;
 
-    if (!budget_take(&vm->payer->memory, bytes)) {
+    if (!budget_take(&vm->payer->memory, PAGE_SIZE)) {
         return false;
     }
-    hpa_t frame = frame_alloc(order, (owner_t)vm->id);
+    hpa_t frame = frame_alloc(0, (owner_t)vm->id);
     if (!frame.v) {
         goto undo_budget;
     }
     if (!(slot && pt_fill_slot(&vm->npt, slot, frame.v, perm)) &&
-        !pt_map(&vm->npt, gpa, frame.v, bytes, perm, &flush)) {
+        !pt_map(&vm->npt, gpa, frame.v, PAGE_SIZE, perm, &flush)) {
         goto undo_frame;
     }
-    vm->memory_bytes += bytes;
+    vm->memory_bytes += PAGE_SIZE;
     return true;
 
 undo_frame:
-    frame_free(frame, bytes);
+    frame_free(frame, PAGE_SIZE);
 undo_budget:
-    budget_give(&vm->payer->memory, bytes);
+    budget_give(&vm->payer->memory, PAGE_SIZE);
     return false;
 }
 
@@ -124,15 +127,20 @@ undo_budget:
  * Lock held. */
 static enum vm_touch touch_locked(struct vm *vm, u64 gpa, struct pt_leaf *leaf)
 {
-    if (!find_ram(vm, gpa)) {
+    const struct vm_ram *ram = find_ram(vm, gpa);
+
+    if (!ram) {
         return VM_TOUCH_NOT_RAM;
     }
     u64 *slot = pt_last_slot(&vm->npt, gpa);
     bool present = slot ? *slot & vm->npt.format->present_mask : pt_lookup(&vm->npt, gpa, leaf);
-    if (!present && !add_block(vm, ALIGN_DOWN(gpa, PAGE_SIZE), 0, slot)) {
-        return VM_TOUCH_NO_MEMORY;
+    if (present) {
+        return VM_TOUCH_OK;
     }
-    return VM_TOUCH_OK;
+    if (!(ram->flags & VM_MEMORY_LAZY)) {
+        return VM_TOUCH_NOT_RAM; /* not given yet, or never for want of memory */
+    }
+    return add_frame(vm, ALIGN_DOWN(gpa, PAGE_SIZE), slot) ? VM_TOUCH_OK : VM_TOUCH_NO_MEMORY;
 }
 
 enum vm_touch vm_touch(struct vm *vm, gpa_t gpa, u32 access)
@@ -175,28 +183,73 @@ static u32 best_order(const struct vm *vm, u64 gpa, u64 bytes)
     return 0;
 }
 
-static int populate(struct vm *vm, u64 gpa, u64 bytes)
+/* Zeroes a block without keeping others from the CPU. False: the thread is to end. */
+static bool zero_block(hpa_t frame, u64 bytes)
 {
-    for (u64 done = 0; done < bytes;) {
-        u32 order = best_order(vm, gpa + done, bytes - done);
+    u64 step = bytes >= SIZE_2M ? SIZE_2M : PAGE_SIZE;
 
-        spin_lock(&vm->lock);
-        bool ok = add_block(vm, gpa + done, order, NULL);
-        while (!ok && order) { /* memory may be too fragmented for large leaves */
-            order = order == 18 ? 9 : 0;
-            ok = add_block(vm, gpa + done, order, NULL);
-        }
-        spin_unlock(&vm->lock);
-        if (!ok) {
-            return E_NO_MEMORY;
-        }
-        done += PAGE_SIZE << order;
+    for (u64 at = 0; at < bytes; at += step) {
+        arch_frame_zero(HPA(frame.v + at), step);
         if (__atomic_load_n(&cpu_this()->hazards, __ATOMIC_RELAXED) & CPU_HAZARD_RESCHED) {
             sched_yield();
         }
         if (thread_dying()) {
-            return E_DEAD;
+            return false;
         }
+    }
+    return true;
+}
+
+/* Gives the guest a block of 2^order frames at gpa. No lock held. */
+static int add_block(struct vm *vm, u64 gpa, u32 order)
+{
+    u64 bytes = PAGE_SIZE << order;
+    int error = E_NO_MEMORY;
+    bool flush = false;
+
+    if (!budget_take(&vm->payer->memory, bytes)) {
+        return E_NO_MEMORY;
+    }
+    hpa_t frame = frame_reserve(order);
+    if (!frame.v) {
+        goto undo_budget;
+    }
+    if (!zero_block(frame, bytes)) {
+        error = E_DEAD;
+        goto undo_frame;
+    }
+    spin_lock(&vm->lock);
+    bool mapped = pt_map(&vm->npt, gpa, frame.v, bytes, virt->nested_ram_perm(), &flush);
+    if (mapped) {
+        frame_give(frame, bytes, (owner_t)vm->id);
+        vm->memory_bytes += bytes;
+    }
+    spin_unlock(&vm->lock);
+    if (mapped) {
+        return E_OK;
+    }
+
+undo_frame:
+    frame_free(frame, bytes);
+undo_budget:
+    budget_give(&vm->payer->memory, bytes);
+    return error;
+}
+
+static int populate(struct vm *vm, u64 gpa, u64 bytes)
+{
+    for (u64 done = 0; done < bytes;) {
+        u32 order = best_order(vm, gpa + done, bytes - done);
+        int error = add_block(vm, gpa + done, order);
+
+        while (error == E_NO_MEMORY && order) { /* too fragmented for large leaves */
+            order = order == 18 ? 9 : 0;
+            error = add_block(vm, gpa + done, order);
+        }
+        if (error) {
+            return error;
+        }
+        done += PAGE_SIZE << order;
     }
     return E_OK;
 }

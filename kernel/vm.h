@@ -22,7 +22,7 @@ struct vcpu;
 /* A range of guest-physical addresses that is RAM. */
 struct vm_ram {
     u64 gpa, bytes;
-    u32 flags; /* VM_MEMORY_* */
+    u32 flags; /* VM_MEMORY_*; only lazy RAM gets frames at a touch */
 };
 
 struct vm {

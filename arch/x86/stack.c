@@ -19,7 +19,8 @@ struct free_stack {
 static struct spinlock lock;
 static struct free_stack *free_stacks;
 static u64 slots_used;
-static u64 mapped; /* bytes of the next slot, when memory ran out half way */
+static u64 free_bytes; /* of free_stacks */
+static u64 mapped;     /* bytes of the next slot, when memory ran out half way */
 
 /* The next slot, with the pages at its top mapped. Lock held. */
 static void *map_slot(u64 bytes)
@@ -61,6 +62,7 @@ void *arch_stack_alloc(void)
     struct free_stack *s = free_stacks;
     if (s) {
         free_stacks = s->next;
+        free_bytes -= KERNEL_STACK_BYTES;
         top = s + 1;
     } else {
         top = map_slot(KERNEL_STACK_BYTES);
@@ -76,5 +78,11 @@ void arch_stack_free(void *top)
     spin_lock(&lock);
     s->next = free_stacks;
     free_stacks = s;
+    free_bytes += KERNEL_STACK_BYTES;
     spin_unlock(&lock);
+}
+
+u64 arch_stack_free_bytes(void)
+{
+    return free_bytes;
 }

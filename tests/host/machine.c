@@ -459,6 +459,11 @@ void arch_aspace_load(struct aspace *a)
 
 /* --- threads --- */
 
+u64 arch_stack_free_bytes(void)
+{
+    return 0; /* none is kept */
+}
+
 void *arch_stack_alloc(void)
 {
     struct stack *s = free_stacks;
