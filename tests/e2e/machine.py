@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +44,33 @@ class Run:
         return self
 
 
-def run(folder, config, *options, platform="bochs", timeout=150, typed=None, files=None):
-    """Runs a configuration (a path, or its text) and returns a Run. files: more files, by name, beside it."""
+def converse(command, environment, dialog, timeout):
+    """Runs a command and types each text of the dialog when a line matches its pattern, in order. Returns
+    (exit status, output, messages)."""
+    with tempfile.TemporaryFile() as messages:
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages,
+                                 env=environment)
+        watchdog = threading.Timer(timeout, child.kill)
+        watchdog.start()
+        waiting, output = list(dialog), b""
+        for line in child.stdout:
+            output += line
+            if waiting and re.search(waiting[0][0], line.decode("utf-8", errors="replace")):
+                child.stdin.write(waiting.pop(0)[1].encode())
+                child.stdin.flush()
+                if not waiting:
+                    child.stdin.close()
+        status = child.wait()
+        watchdog.cancel()
+        if not child.stdin.closed:
+            child.stdin.close()
+        messages.seek(0)
+        return status, output, messages.read()
+
+
+def run(folder, config, *options, platform="bochs", timeout=150, dialog=None, files=None):
+    """Runs a configuration (a path, or its text) and returns a Run. files: more files, by name, beside it;
+    dialog: [(pattern, text)], what to type when a line matches."""
     folder = Path(folder)
     if isinstance(config, str):
         path = folder / "test.conf"
@@ -57,10 +84,14 @@ def run(folder, config, *options, platform="bochs", timeout=150, typed=None, fil
     command = [sys.executable, str(SOCLE), "run", str(config), "--platform", platform, "--timeout",
                str(timeout), "--log", str(serial), "--report", str(report), "--emulator-log",
                str(folder / "emulator.log"), *map(str, options)]
-    done = subprocess.run(command, input=typed, stdin=None if typed is not None else subprocess.DEVNULL,
-                          capture_output=True, timeout=timeout + 60, check=False,
-                          env=dict(os.environ, BUILD=str(BUILD)))
-    return Run(done.returncode, done.stdout.decode("utf-8", errors="replace"),
+    environment = dict(os.environ, BUILD=str(BUILD))
+    if dialog:
+        status, output, messages = converse(command, environment, dialog, timeout + 60)
+    else:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout + 60,
+                              check=False, env=environment)
+        status, output, messages = done.returncode, done.stdout, done.stderr
+    return Run(status, output.decode("utf-8", errors="replace"),
                serial.read_bytes() if serial.exists() else b"",
                json.loads(report.read_text(encoding="utf-8")) if report.exists() else {},
-               done.stderr.decode("utf-8", errors="replace"))
+               messages.decode("utf-8", errors="replace"))

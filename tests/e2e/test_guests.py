@@ -39,4 +39,4 @@ def cases():
 def test_guests(tmp_path, test, model, cpus, quantum):
     """Ends as the list says."""
     run(tmp_path, ROOT / test.config, "--cpu", model, "--cpus", cpus, "--quantum", quantum,
-        timeout=test.timeout * SLOWDOWN).expect(test.status, *test.lines, never=test.never)
+        *test.options, timeout=test.timeout * SLOWDOWN).expect(test.status, *test.lines, never=test.never)

@@ -19,9 +19,11 @@ def test_runs_are_identical(tmp_path, cpus, quantum):
     assert first.report["ticks"] and first.report["ticks"] == second.report["ticks"]
 
 
-def test_self_test_without_virtualization(tmp_path):
+@pytest.mark.parametrize("cpus", [1, 2, 4, 8])
+def test_self_test_without_virtualization(tmp_path, cpus):
     """The microkernel's own tests need no VT-x: QEMU alone, with ACPI tables and several CPUs."""
-    run(tmp_path, SELF_TEST, "--cpus", 4, platform="qemu-tcg").expect(OK, r"^socle: ")
+    run(tmp_path, SELF_TEST, "--cpus", cpus, "--icount", platform="qemu-tcg").expect(
+        OK, rf"^socle: cpus: {cpus} of {cpus} running", r"self-test in ring 3: passed")
 
 
 def test_starts_from_usb(tmp_path):

@@ -72,10 +72,10 @@ def test_image_that_is_none(tmp_path):
 
 
 def test_image_larger_than_its_guest(tmp_path):
-    """A flat image that does not fit in the guest's memory."""
+    """A flat image that does not fit in the guest's memory is found before anything starts."""
     config = GUEST + "[guest big]\nflat = big.bin\nmemory = 1M\n"
     run(tmp_path, config, files={"big.bin": bytes(3 << 20)}).expect(
-        GUEST_FAILED, r"^\[one\] ", r"^socle: .*\bbig\b", never=("panic",))
+        SOCLE_FAILED, r"^socle: error: socle.conf:4:8: .*big.*memory", never=STARTED)
 
 
 def test_hello_is_not_refused(tmp_path):

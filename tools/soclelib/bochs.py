@@ -11,6 +11,7 @@ DEFAULT_VERSION = "3.0"
 DEFAULT_MODEL = "corei7_skylake_x"
 IPS = 50000000
 QUANTUM = 16
+HOST_MIB = 2048  # of memory that the emulator keeps in its own; the rest is in a file
 TELLING = re.compile(r"PANIC|3rd|RIP=|>> |CR2=|CR3=|R[AS][XP]=|in .* mode|EFER")  # lines of its log
 TRIPLE_FAULT = re.compile(rb"3rd \(\d+\) exception with no resolution")
 PORT_ATTEMPTS = 5
@@ -65,7 +66,7 @@ class Bochs:
             f"romimage: file={self.home}/OVMF.fd, address=0x0, options=none",
             f"vgaromimage: file={self.home}/VGABIOS",
             "cpu: " + ", ".join(cpu),
-            f"memory: guest={memory}, host={memory}",
+            f"memory: guest={memory}, host={min(memory, HOST_MIB)}",
             "pci: enabled=1, chipset=i440fx",
             "ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14",
             f"ata0-master: type=disk, path={self.folder}/disk.img, mode=volatile, "

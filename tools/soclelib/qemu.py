@@ -56,6 +56,8 @@ class Qemu:
             raise Failure("qemu-system-x86_64 is not there; run 'tools/setup'", STATUS_PLATFORM)
         if kvm and kvm_missing():
             raise Failure(f"nested KVM cannot be used: {kvm_missing()}", STATUS_PLATFORM)
+        if options.icount and kvm:
+            raise Failure("--icount is for qemu-tcg", STATUS_PLATFORM)
         if options.exclude_features or options.quantum or options.ips or options.bochs:
             raise Failure("--quantum, --ips, --bochs and --exclude-features are for Bochs", STATUS_PLATFORM)
         self.model = options.cpu or ("host" if kvm else "max")
@@ -72,7 +74,7 @@ class Qemu:
     def command(self):
         """The command line."""
         options = self.options
-        accel = "kvm" if self.kvm else "tcg,thread=multi"
+        accel = "kvm" if self.kvm else "tcg,thread=" + ("single" if options.icount else "multi")
         disk = str(self.disk).replace(",", ",,")
         command = [
             self.program, "-nodefaults", "-machine", "q35", "-accel", accel, "-cpu", self.model,
@@ -85,6 +87,8 @@ class Qemu:
             "-device", "isa-debugcon,iobase=0xe9,chardev=debug",
             "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off",
         ]
+        if options.icount:  # time is instructions: runs repeat, and a busy host does not show
+            command += ["-icount", "shift=5,sleep=off", "-rtc", "base=2000-01-01,clock=vm", "-seed", "1"]
         if options.usb:
             command += ["-device", "qemu-xhci", "-device", "usb-storage,drive=disk,bootindex=0"]
         else:

@@ -77,7 +77,7 @@ class Watch:
         self.machine = machine
         self.options = options
         self.typed = typed
-        self.interactive = typed and os.isatty(0)
+        self.input_open = False  # somebody may still type
         self.console = Console(raw=sys.stdout.isatty())
         self.log = open(options.log, "wb") if options.log else None
         self.started = time.monotonic()
@@ -104,11 +104,12 @@ class Watch:
         self.listener.setblocking(False)
         self.selector.register(self.listener, selectors.EVENT_READ, self.take_visitor)
         if self.typed:
-            if self.interactive:
+            if os.isatty(0):
                 self.terminal = termios.tcgetattr(0)
                 tty.setcbreak(0)
             try:
                 self.selector.register(0, selectors.EVENT_READ, self.take_input)
+                self.input_open = True
             except PermissionError:  # a plain file: all of it is there
                 self.machine.write(sys.stdin.buffer.read())
 
@@ -127,6 +128,7 @@ class Watch:
         data = os.read(0, 4096)
         if not data:
             self.selector.unregister(0)
+            self.input_open = False
             return
         self.machine.write(data)
 
@@ -188,11 +190,12 @@ class Watch:
         if self.status is None and console.end_status is not None:
             self.status = console.end_status if console.end_status in (0, 1, 2) else STATUS_SOCLE
             self.reason = console.end_text
-            if not self.interactive:
-                self.deadline = now + GRACE_AFTER_END
-        if self.status is None and console.panic is not None:
+        if console.panic is not None and not self.reason.startswith("panic: "):
             self.status, self.reason = STATUS_SOCLE, "panic: " + console.panic
             self.deadline = now + GRACE_AFTER_PANIC
+        # A machine that stays on (when-done = wait) is left to whoever may type.
+        if self.status is not None and self.deadline is None and not self.input_open:
+            self.deadline = now + GRACE_AFTER_END
 
     def take_screenshot(self):
         """The screen as it is at the end, whatever the end is."""
@@ -203,12 +206,14 @@ class Watch:
     def check(self, now):
         """True when the run is over."""
         self.look_for_end(now)
-        if self.status is not None and self.options.screenshot:
+        if self.status is not None and self.options.screenshot and not self.input_open:
             self.take_screenshot()
             return True
         if self.deadline is not None and now >= self.deadline:
             return True
-        if self.status is None and self.options.timeout and now - self.started >= self.options.timeout:
+        if self.options.timeout and self.deadline is None and now - self.started >= self.options.timeout:
+            if self.status is not None:
+                return True
             self.status, self.reason = STATUS_TIMEOUT, f"no end within {self.options.timeout:g} s"
             self.reason += "\n" + self.machine.post_mortem()
             return True
