@@ -284,10 +284,10 @@ static void test_debugexit(void **state)
     assert_false(m.ended);
     assert_int_equal(bus_in(&m.bus, 0xf4, 4), 0xffffffff);
     bus_out(&m.bus, 0xf4, 4, 7);
-    assert_true(m.ended && !m.success);
+    assert_true(m.ended && m.ending == HOST_END_FAILURE);
     assert_string_equal(m.reason, "debug exit 7");
     bus_out(&m.bus, 0xf4, 4, 0);
-    assert_true(m.success);
+    assert_int_equal(m.ending, HOST_END_SUCCESS);
 }
 
 int main(void)

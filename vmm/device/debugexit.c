@@ -20,7 +20,7 @@ static void debugexit_write(void *device, u16 offset, u8 bytes, u32 value)
     (void)offset;
     (void)bytes;
     format_buffer(reason, sizeof(reason), "debug exit %u", value);
-    host_end(d->host, value == 0, reason);
+    host_end(d->host, value ? HOST_END_FAILURE : HOST_END_SUCCESS, reason);
 }
 
 bool debugexit_attach(struct debugexit *d, struct machine *host)

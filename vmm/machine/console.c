@@ -116,9 +116,9 @@ int host_console_get(struct machine *m)
     return ring_read(&m->in, &c, 1) ? c : -1;
 }
 
-void host_end(struct machine *m, bool success, const char *reason)
+void host_end(struct machine *m, enum host_ending ending, const char *reason)
 {
-    machine_end(m, success ? GUEST_SUCCESS : GUEST_FAILURE, "%s", reason);
+    machine_end(m, ending == HOST_END_FAILURE ? GUEST_FAILURE : GUEST_SUCCESS, "%s", reason);
 }
 
 bool host_add_ports(struct machine *m, const struct host_ports *range)

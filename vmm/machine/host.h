@@ -3,7 +3,8 @@
  * The only door of device models to the system. The machine implements it with system calls; tests
  * and fuzzers implement it with fakes, and run the same models on the host.
  *
- * All calls come from a vCPU's thread with the machine's devices to itself: a model needs no locks.
+ * Whoever calls a model (a vCPU's thread, or the thread of timers and input) holds the machine's
+ * device lock, and so does whoever calls this: a model needs no locks.
  */
 #ifndef VMM_MACHINE_HOST_H
 #define VMM_MACHINE_HOST_H
@@ -25,18 +26,48 @@ bool host_memory_write(struct machine *m, gpa_t gpa, const void *src, u64 bytes)
 /* Nanoseconds since the machine was started. */
 u64 host_time_ns(struct machine *m);
 
-/* Level of an interrupt line of the PC (0..23); a model calls it after every change of its state.
- */
+/* Seconds since 1970 on a clock on the wall; only a model of such a clock looks at it. */
+u64 host_wall_seconds(struct machine *m);
+
+/* A timer is part of a model, which sets due and device once. due() is called once, with the device
+ * lock held, not before at_ns (of host_time_ns) and perhaps late: a model with a period asks the
+ * clock how many have passed. It may set the timer again. */
+struct host_timer {
+    void (*due)(void *device, u64 now_ns);
+    void *device;
+    u64 at_ns; /* HOST_NEVER: not set */
+    struct host_timer *next;
+};
+#define HOST_NEVER (~0ull)
+/* at_ns may be past (due() is then called soon, never from here) or HOST_NEVER. */
+void host_timer_set(struct machine *m, struct host_timer *t, u64 at_ns);
+
+/* Level of an interrupt line of the PC (0..23, as ISA numbers them; line 0 is the PIT's); a model
+ * calls it after every change of its state. */
 void host_irq(struct machine *m, u32 line, bool level);
+
+/* For interrupt controllers. A message as a PCI device would write it (SDM 3A "Message Signalled
+ * Interrupts"): false when no local APIC takes it. */
+bool host_message(struct machine *m, u64 address, u32 data);
+/* Level of the PIC's output, which is wired to LINT0 of every local APIC. */
+void host_intr(struct machine *m, bool level);
 
 /* One byte to the guest's console; waits while the host takes no more. */
 void host_console_put(struct machine *m, u8 c);
 /* The next byte typed for this guest, or -1. */
 int host_console_get(struct machine *m);
 
-/* The guest ends by its own will; reason is a few words for the report. Does not return there; in a
- * test it may, and the model then does nothing more. */
-void host_end(struct machine *m, bool success, const char *reason);
+/* How a guest ends by its own will. */
+enum host_ending {
+    HOST_END_SUCCESS,
+    HOST_END_FAILURE,
+    HOST_END_POWER_OFF, /* a success too */
+    HOST_END_RESET,     /* it wants to be started again */
+};
+
+/* The guest ends; reason is a few words for the report. Does not return there; in a test it may,
+ * and the model then does nothing more. */
+void host_end(struct machine *m, enum host_ending ending, const char *reason);
 
 /* --- ports and memory-mapped registers --- */
 
