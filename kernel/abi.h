@@ -84,7 +84,14 @@ enum {
     SYS_VM_MEMORY,
     /* (h:vm READ, struct vm_stats *) */
     SYS_VM_STATS,
-    /* (h:vm CONTROL, index) -> h:vcpu. State as after INIT: 16-bit real mode at F000:FFF0. */
+    /* (h:vm CONTROL, address, data): a message-signalled interrupt in the PCI format -> number of
+     * local APICs that took it. From any thread */
+    SYS_VM_INTERRUPT,
+    /* (h:vm CONTROL, level 0 or 1): the output of the guest's PIC, which is wired to LINT0 of every
+     * local APIC of the vm. From any thread */
+    SYS_VM_LINE,
+    /* (h:vm CONTROL, index) -> h:vcpu. State as after INIT: 16-bit real mode at F000:FFF0; but for
+     * index 0, it waits for SIPI. */
     SYS_VCPU_CREATE,
     /* (h:vcpu CONTROL, VCPU_RUN_*, value) -> VX_* and struct vcpu_exit in registers */
     SYS_VCPU_RUN,
@@ -95,6 +102,10 @@ enum {
     SYS_VCPU_SET,
     /* (h:vcpu CONTROL, vector, VCPU_INJECT_*, error code, cr2) */
     SYS_VCPU_INJECT,
+    /* (h:vcpu CONTROL, VCPU_APIC_WRITE or 0 | offset in the APIC page, value) -> the value read, 0
+     * for a write. A 32-bit access to the vCPU's local APIC as through its page; by the thread that
+     * runs it */
+    SYS_VCPU_APIC,
     /* (h:system, buffer, bytes) -> bytes written, possibly fewer: the device takes no more now */
     SYS_CONSOLE_WRITE,
     /* (h:system, buffer, bytes) -> bytes read, 0 when nothing was typed */
@@ -211,25 +222,33 @@ struct vm_stats {
 /* SYS_VCPU_RUN: what to do with the instruction that caused the last exit. */
 #define VCPU_RUN_RETRY   0      /* run it again (or go on, where the exit says so) */
 #define VCPU_RUN_ADVANCE BIT(0) /* it is done: skip it */
-#define VCPU_RUN_VALUE   BIT(1) /* value is the result of an IN; with ADVANCE */
+#define VCPU_RUN_VALUE                                                                             \
+    BIT(1) /* value is the result of an IN; with ADVANCE. After VX_INTA: the                       \
+              vector, alone */
 
 /* SYS_VCPU_RUN: why it returned. */
 enum vcpu_exit_kind {
     VX_IO,        /* port access. a = port | size << 16 | VX_IO_* ; b = value of an OUT, or RCX-safe
                      linear address for string forms; answer with ADVANCE (and VALUE for IN) */
     VX_MMIO,      /* access outside RAM. a = gpa, b = VX_ACCESS_*, c = linear address */
-    VX_HALTED,    /* HLT with interrupts off: nothing here can wake it. RIP is after the HLT */
+    VX_HALTED,    /* no vCPU of the vm can ever run again: each is in HLT with interrupts off, or
+                     waits for SIPI, and nothing is pending. RIP is after the HLT */
     VX_HYPERCALL, /* VMCALL that the kernel does not know. RAX.. in the state; ADVANCE to go on */
     VX_TRIPLE_FAULT,  /* shutdown */
     VX_ENTRY_FAILURE, /* state that the CPU refuses. a = hardware reason, b = qualification */
     VX_UNKNOWN,       /* an exit nobody handles. a = hardware reason, b = qualification */
     VX_NO_MEMORY,     /* first touch of lazy memory and none was left. a = gpa */
     VX_KICKED,        /* VCPU_INJECT_KICK; nothing happened in the guest */
+    VX_INTA,          /* the vCPU takes an interrupt from the PIC: acknowledge it and answer with
+                         VALUE, the vector. RETRY: there is none any more */
+    VX_EOI,           /* a level-triggered interrupt has ended. a = vector; nothing to answer */
 };
 
-#define VX_IO_IN     BIT(24)
-#define VX_IO_STRING BIT(25)
-#define VX_IO_REP    BIT(26)
+#define VCPU_APIC_WRITE BIT(31) /* SYS_VCPU_APIC: with the offset */
+
+#define VX_IO_IN        BIT(24)
+#define VX_IO_STRING    BIT(25)
+#define VX_IO_REP       BIT(26)
 /* string forms: b = linear address of the first element, c = RCX masked by address size (1 without
  * REP), d = address size in bytes (2, 4, 8); RFLAGS.DF and the rest are in the state */
 
@@ -239,6 +258,8 @@ enum vcpu_exit_kind {
 #define VX_ACCESS_LINEAR_VALID BIT(3) /* c holds the linear address */
 #define VX_ACCESS_WALK         BIT(4) /* the access was the CPU's own page walk */
 #define VX_ACCESS_EVENT        BIT(5) /* during the delivery of an event: RIP tells nothing */
+#define VX_ACCESS_APIC                                                                             \
+    BIT(6) /* gpa is in the vCPU's APIC page: the access is SYS_VCPU_APIC's to carry out */
 
 struct vcpu_exit {
     u64 kind;             /* VX_*, as returned in RAX */

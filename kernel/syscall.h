@@ -29,14 +29,17 @@ s64 sys_memory_map(const struct call *k);
 s64 sys_memory_unmap(const struct call *k);
 s64 sys_event_create(const struct call *k);
 
-/* syscall_vm.c; kernel lock held but for vm_memory */
+/* syscall_vm.c; kernel lock held but for vm_memory, vm_interrupt, vm_line */
 s64 sys_vm_create(const struct call *k);
 s64 sys_vm_stats(const struct call *k);
 s64 sys_vm_memory(const struct call *k);
+s64 sys_vm_interrupt(const struct call *k);
+s64 sys_vm_line(const struct call *k);
 s64 sys_vcpu_create(const struct call *k);
 s64 sys_vcpu_get(const struct call *k);
 s64 sys_vcpu_set(const struct call *k);
 s64 sys_vcpu_inject(const struct call *k);
+s64 sys_vcpu_apic(const struct call *k);
 
 /* syscall_system.c; no lock held but for system_info */
 s64 sys_event_signal(const struct call *k);

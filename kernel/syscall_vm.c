@@ -209,3 +209,21 @@ s64 sys_vcpu_inject(const struct call *k)
         return inject_exception(v, k);
     }
 }
+
+s64 sys_vm_interrupt(const struct call *k)
+{
+    (void)k;
+    return E_UNSUPPORTED;
+}
+
+s64 sys_vm_line(const struct call *k)
+{
+    (void)k;
+    return E_UNSUPPORTED;
+}
+
+s64 sys_vcpu_apic(const struct call *k)
+{
+    (void)k;
+    return E_UNSUPPORTED;
+}

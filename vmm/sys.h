@@ -108,6 +108,16 @@ static inline s64 sys_vm_stats(handle_t vm, struct vm_stats *stats)
     return sys_call(SYS_VM_STATS, vm, (u64)stats, 0, 0, 0, 0);
 }
 
+static inline s64 sys_vm_interrupt(handle_t vm, u64 address, u64 data)
+{
+    return sys_call(SYS_VM_INTERRUPT, vm, address, data, 0, 0, 0);
+}
+
+static inline s64 sys_vm_line(handle_t vm, u64 level)
+{
+    return sys_call(SYS_VM_LINE, vm, level, 0, 0, 0, 0);
+}
+
 static inline s64 sys_vcpu_create(handle_t vm, u64 index)
 {
     return sys_call(SYS_VCPU_CREATE, vm, index, 0, 0, 0, 0);
@@ -131,6 +141,11 @@ static inline s64 sys_vcpu_set(handle_t vcpu, const struct vcpu_state *state, u6
 static inline s64 sys_vcpu_inject(handle_t vcpu, u64 vector, u64 flags, u64 error, u64 cr2)
 {
     return sys_call(SYS_VCPU_INJECT, vcpu, vector, flags, error, cr2, 0);
+}
+
+static inline s64 sys_vcpu_apic(handle_t vcpu, u64 offset, u64 value)
+{
+    return sys_call(SYS_VCPU_APIC, vcpu, offset, value, 0, 0, 0);
 }
 
 static inline s64 sys_console_write(handle_t system, const void *text, u64 bytes)
