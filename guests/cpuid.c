@@ -194,11 +194,11 @@ static void dynamic(void)
     }
     write_cr4(before);
     if (feature(0x80000001, 0, EDX, 11)) {
-        u64 efer = rdmsr(MSR_EFER);
+        u64 efer = rdmsr(MSR_IA32_EFER);
 
-        wrmsr(MSR_EFER, efer | EFER_SCE);
+        wrmsr(MSR_IA32_EFER, efer | EFER_SCE);
         CHECK(feature(0x80000001, 0, EDX, 11), "SYSCALL");
-        wrmsr(MSR_EFER, efer);
+        wrmsr(MSR_IA32_EFER, efer);
     }
 }
 
@@ -281,8 +281,8 @@ static void msrs(void)
         {"APIC",       1,          EDX, 9,  MSR_IA32_APIC_BASE  },
         {"SEP",        1,          EDX, 11, MSR_IA32_SYSENTER_CS},
         {"TSC",        1,          EDX, 4,  MSR_IA32_TSC        },
-        {"RDTSCP",     0x80000001, EDX, 27, MSR_TSC_AUX         },
-        {"SYSCALL",    0x80000001, EDX, 11, MSR_LSTAR           },
+        {"RDTSCP",     0x80000001, EDX, 27, MSR_IA32_TSC_AUX    },
+        {"SYSCALL",    0x80000001, EDX, 11, MSR_IA32_LSTAR      },
         {"TSC_ADJUST", 7,          EBX, 1,  0x3b                },
         {"deadline",   1,          ECX, 24, 0x6e0               },
         {"x2APIC",     1,          ECX, 21, MSR_IA32_APIC_BASE  },

@@ -158,7 +158,7 @@ static void alignment(void)
 static void page_faults(void)
 {
     u64 page = (u64)page_zeroed();
-    bool nx = rdmsr(MSR_EFER) & EFER_NXE;
+    bool nx = rdmsr(MSR_IA32_EFER) & EFER_NXE;
     struct fault f;
 
     pte_set(UNMAPPED, 1, 0);
@@ -414,7 +414,7 @@ static void step_over(const char *name, const u8 *insn, u32 bytes, struct code_r
 
 static void single_step(void)
 {
-    struct code_regs io = {.rdx = 0x3ff}, msr = {.rcx = MSR_KERNEL_GS_BASE}, none = {0};
+    struct code_regs io = {.rdx = 0x3ff}, msr = {.rcx = MSR_IA32_KERNEL_GS_BASE}, none = {0};
     u8 *page = page_zeroed();
     struct code_regs string = {.rdx = 0x3ff, .rcx = 3, .rdi = (u64)page, .rsi = (u64)page};
 
@@ -544,7 +544,7 @@ static void registers(void)
         r.rflags = 0x8d5;
         r.rax = 0x1000;
         r.rdx = 0;
-        r.rcx = i == 0 ? 0 : MSR_KERNEL_GS_BASE;
+        r.rcx = i == 0 ? 0 : MSR_IA32_KERNEL_GS_BASE;
         want = r;
         if (i == 0) {
             struct cpuid c = cpuid(0x1000, 0);
@@ -554,7 +554,7 @@ static void registers(void)
             want.rcx = c.ecx;
             want.rdx = c.edx;
         } else if (i == 1) {
-            wrmsr(MSR_KERNEL_GS_BASE, 0x0000123456789abc);
+            wrmsr(MSR_IA32_KERNEL_GS_BASE, 0x0000123456789abc);
             want.rax = 0x56789abc;
             want.rdx = 0x1234;
         }
@@ -563,7 +563,7 @@ static void registers(void)
             CHECK_EQ_AT(((u64 *)&r)[n], ((u64 *)&want)[n], "%s: register %u", names[i], n);
         }
     }
-    wrmsr(MSR_KERNEL_GS_BASE, 0);
+    wrmsr(MSR_IA32_KERNEL_GS_BASE, 0);
 }
 
 void guest_main(void)

@@ -121,14 +121,9 @@ static void vectors(void)
 
 static void shared_registers(void)
 {
-    static const u32 msrs[] = {MSR_STAR,
-                               MSR_LSTAR,
-                               MSR_CSTAR,
-                               MSR_KERNEL_GS_BASE,
-                               MSR_FS_BASE,
-                               MSR_GS_BASE,
-                               MSR_IA32_SYSENTER_ESP,
-                               MSR_IA32_SYSENTER_EIP};
+    static const u32 msrs[] = {MSR_IA32_STAR,           MSR_IA32_LSTAR,       MSR_IA32_CSTAR,
+                               MSR_IA32_KERNEL_GS_BASE, MSR_IA32_FS_BASE,     MSR_IA32_GS_BASE,
+                               MSR_IA32_SYSENTER_ESP,   MSR_IA32_SYSENTER_EIP};
     u64 rounds = boot_option_number("rounds", 20), ticks = boot_option_number("ticks", 1000000);
     bool aux = cpuid(0x80000001, 0).edx >> 27 & 1;
 
@@ -140,16 +135,16 @@ static void shared_registers(void)
             values[i] = test_random(&seed) & 0x00007fffffffffff;
             wrmsr(msrs[i], values[i]);
         }
-        wrmsr(MSR_FMASK, values[0] & 0x47700);
+        wrmsr(MSR_IA32_FMASK, values[0] & 0x47700);
         if (aux) {
-            wrmsr(MSR_TSC_AUX, aux_value);
+            wrmsr(MSR_IA32_TSC_AUX, aux_value);
         }
         write_cr2(values[1]);
         wait(ticks / 2);
         for (u32 i = 0; i < ARRAY_SIZE(msrs); i++) {
             CHECK_EQ_AT(rdmsr(msrs[i]), values[i], "MSR %x in round %lu", msrs[i], round);
         }
-        CHECK_EQ_AT(rdmsr(MSR_FMASK), values[0] & 0x47700, "FMASK in round %lu", round);
+        CHECK_EQ_AT(rdmsr(MSR_IA32_FMASK), values[0] & 0x47700, "FMASK in round %lu", round);
         if (aux) {
             u32 now;
 

@@ -86,7 +86,7 @@ static void boundary(const char *name, const u8 *code, size_t bytes, struct code
 static void shadows(void)
 {
     struct code_regs none = {0}, io = {.rdx = 0x3ff}, nowhere = {.rdx = 0x1230};
-    struct code_regs msr = {.rcx = MSR_KERNEL_GS_BASE}, ss = {.rax = SEL_DATA, .rdx = 0x3ff};
+    struct code_regs msr = {.rcx = MSR_IA32_KERNEL_GS_BASE}, ss = {.rax = SEL_DATA, .rdx = 0x3ff};
     struct code_regs cr0 = {.rax = read_cr0()};
 
     if (!ready()) {

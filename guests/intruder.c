@@ -376,7 +376,7 @@ static void instructions(void)
 /* Control registers at random; only what would end this guest by its own doing is left out. */
 static void control_registers(void)
 {
-    u64 cr0 = read_cr0(), cr4 = read_cr4(), efer = rdmsr(MSR_EFER), accepted = 0;
+    u64 cr0 = read_cr0(), cr4 = read_cr4(), efer = rdmsr(MSR_IA32_EFER), accepted = 0;
 
     for (u32 i = 0; i < 1000 && on_socle(); i++) {
         u64 r = test_random(&seed), high = i & 7 ? FIELD(31, 0) : ~0ull;
@@ -403,10 +403,10 @@ static void control_registers(void)
         accepted += f.vector == -1;
         f = TRY("wrmsr",
                 :
-                : "c"(MSR_EFER), "a"((u32)r | EFER_LME | EFER_NXE),
+                : "c"(MSR_IA32_EFER), "a"((u32)r | EFER_LME | EFER_NXE),
                   "d"(i & 1 ? 0 : (u32)(r >> 32)));
         CHECK(f.vector == -1 || f.vector == VEC_GP, "EFER: vector %d", f.vector);
-        wrmsr(MSR_EFER, efer);
+        wrmsr(MSR_IA32_EFER, efer);
         write_cr4(cr4 | (cpuid(1, 0).ecx >> 26 & 1 ? CR4_OSXSAVE : 0));
         f = TRY("xsetbv", : : "c"(i & 3 ? 0 : (u32)r), "a"((u32)r | 1), "d"((u32)(r >> 32)));
         CHECK(f.vector == -1 || f.vector == VEC_GP || f.vector == VEC_UD, "XSETBV: vector %d",

@@ -38,7 +38,7 @@ static void transitions(void)
         CHECK_EQ_AT(m.eax, i + 1, "real mode: eax");
         CHECK_EQ_AT(m.ebx, MODE_CR0 & ~1u, "real mode: CR0");
     }
-    CHECK_EQ(rdmsr(MSR_EFER) & (EFER_LME | EFER_LMA), EFER_LME | EFER_LMA);
+    CHECK_EQ(rdmsr(MSR_IA32_EFER) & (EFER_LME | EFER_LMA), EFER_LME | EFER_LMA);
 }
 
 static void real_mode(void)
@@ -77,12 +77,12 @@ static void real_mode(void)
     mode_run(&m, CODE(0x0f, 0xa2)); /* cpuid */
     CHECK_EQ(m.eax, cpuid(0, 0).eax);
     CHECK_EQ(m.ebx, cpuid(0, 0).ebx);
-    m.ecx = MSR_STAR;
+    m.ecx = MSR_IA32_STAR;
     m.eax = 0x12345678;
     m.edx = 0x9abcdef0;
     mode_run(&m, CODE(0x0f, 0x30));
     CHECK_EQ(m.vector, -1);
-    CHECK_EQ(rdmsr(MSR_STAR), 0x9abcdef012345678);
+    CHECK_EQ(rdmsr(MSR_IA32_STAR), 0x9abcdef012345678);
     /* mov ds, ax; outsb; mov es, ax; insb: segment bases count in string I/O */
     *(volatile u8 *)0x9234 = 0x6b;
     *(volatile u8 *)0x9235 = 0;
@@ -456,15 +456,15 @@ static void ring3(void)
         {"int 0x80",     {0xcd, 0x80},             2, 0x80  },
         {"int 0x0d",     {0xcd, 0x0d},             2, VEC_GP},
     };
-    u64 cr4 = read_cr4(), efer = rdmsr(MSR_EFER);
+    u64 cr4 = read_cr4(), efer = rdmsr(MSR_IA32_EFER);
 
-    wrmsr(MSR_EFER, efer | EFER_SCE);
+    wrmsr(MSR_IA32_EFER, efer | EFER_SCE);
     for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
         struct fault f = user_run(list[i].code, list[i].bytes, 0, 0, NULL);
 
         CHECK(f.vector == list[i].vector, "%s in ring 3: %d", list[i].name, f.vector);
     }
-    wrmsr(MSR_EFER, efer);
+    wrmsr(MSR_IA32_EFER, efer);
     write_cr4(cr4 | CR4_TSD);
     struct fault f = user_run(CODE(0x0f, 0x31, 0xcd, 0x80), 0, 0, NULL);
     CHECK(f.vector == VEC_GP, "rdtsc with TSD: %d", f.vector);

@@ -41,17 +41,18 @@ static void keep(void)
         const char *name;
         u64 values[3];
     } list[] = {
-        {MSR_IA32_SYSENTER_CS,  "SYSENTER_CS",    {0, 0x10, 0xfff8}                                           },
-        {MSR_IA32_SYSENTER_ESP, "SYSENTER_ESP",   {0, 0x7fffffffffff, 0xffff800000000000}                     },
-        {MSR_IA32_SYSENTER_EIP, "SYSENTER_EIP",   {0, 0x123456789abc, 0xffffffffffffffff}                     },
-        {MSR_STAR,              "STAR",           {0, 0x0023001000000000, 0xffffffffffffffff}                 },
-        {MSR_LSTAR,             "LSTAR",          {0, 0x00007fffffffffff, 0xffff800000000000}                 },
-        {MSR_CSTAR,             "CSTAR",          {0, 0x0000123456789abc, 0xffffffff80000000}                 },
-        {MSR_FMASK,             "FMASK",          {0, 0x200, 0x47700}                                         },
-        {MSR_FS_BASE,           "FS_BASE",        {0x1000, 0x00007fffffffffff, 0xffff800000000000}            },
-        {MSR_GS_BASE,           "GS_BASE",        {0x2000, 0x0000700000000000, 0xffffffffffffffff}            },
-        {MSR_KERNEL_GS_BASE,    "KERNEL_GS_BASE", {0x3000, 0x0000600000000000, 0xffff900000000000}            },
-        {MSR_IA32_PAT,          "PAT",            {0x0007040600070406, 0x0606060606060606, 0x0105040007060504}},
+        {MSR_IA32_SYSENTER_CS,    "SYSENTER_CS",  {0, 0x10, 0xfff8}                                           },
+        {MSR_IA32_SYSENTER_ESP,   "SYSENTER_ESP", {0, 0x7fffffffffff, 0xffff800000000000}                     },
+        {MSR_IA32_SYSENTER_EIP,   "SYSENTER_EIP", {0, 0x123456789abc, 0xffffffffffffffff}                     },
+        {MSR_IA32_STAR,           "STAR",         {0, 0x0023001000000000, 0xffffffffffffffff}                 },
+        {MSR_IA32_LSTAR,          "LSTAR",        {0, 0x00007fffffffffff, 0xffff800000000000}                 },
+        {MSR_IA32_CSTAR,          "CSTAR",        {0, 0x0000123456789abc, 0xffffffff80000000}                 },
+        {MSR_IA32_FMASK,          "FMASK",        {0, 0x200, 0x47700}                                         },
+        {MSR_IA32_FS_BASE,        "FS_BASE",      {0x1000, 0x00007fffffffffff, 0xffff800000000000}            },
+        {MSR_IA32_GS_BASE,        "GS_BASE",      {0x2000, 0x0000700000000000, 0xffffffffffffffff}            },
+        {MSR_IA32_KERNEL_GS_BASE,
+         "KERNEL_GS_BASE",                        {0x3000, 0x0000600000000000, 0xffff900000000000}            },
+        {MSR_IA32_PAT,            "PAT",          {0x0007040600070406, 0x0606060606060606, 0x0105040007060504}},
     };
     u64 before, got;
 
@@ -71,16 +72,16 @@ static void keep(void)
     if (has_rdtscp()) {
         u32 aux;
 
-        before = rdmsr(MSR_TSC_AUX);
-        wrmsr(MSR_TSC_AUX, 0x89abcdef);
-        CHECK_EQ(rdmsr(MSR_TSC_AUX), 0x89abcdef);
+        before = rdmsr(MSR_IA32_TSC_AUX);
+        wrmsr(MSR_IA32_TSC_AUX, 0x89abcdef);
+        CHECK_EQ(rdmsr(MSR_IA32_TSC_AUX), 0x89abcdef);
         if (cpuid(0x80000001, 0).edx >> 27 & 1) {
             __asm__ volatile("rdtscp" : "=c"(aux) : : "rax", "rdx");
             CHECK_EQ(aux, 0x89abcdef);
         }
-        wrmsr(MSR_TSC_AUX, before);
+        wrmsr(MSR_IA32_TSC_AUX, before);
     } else {
-        CHECK_EQ(try_read(MSR_TSC_AUX, &before).vector, VEC_GP);
+        CHECK_EQ(try_read(MSR_IA32_TSC_AUX, &before).vector, VEC_GP);
     }
 }
 
@@ -99,9 +100,9 @@ static void expect_gp(u32 msr, u64 value, const char *what)
 
 static void non_canonical(void)
 {
-    static const u32 list[] = {
-        MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, MSR_LSTAR,         MSR_CSTAR,
-        MSR_FS_BASE,           MSR_GS_BASE,           MSR_KERNEL_GS_BASE};
+    static const u32 list[] = {MSR_IA32_SYSENTER_ESP,  MSR_IA32_SYSENTER_EIP, MSR_IA32_LSTAR,
+                               MSR_IA32_CSTAR,         MSR_IA32_FS_BASE,      MSR_IA32_GS_BASE,
+                               MSR_IA32_KERNEL_GS_BASE};
 
     if (on_tcg()) {
         test_skip("non-canonical: QEMU TCG takes any value");
@@ -116,33 +117,33 @@ static void non_canonical(void)
 
 static void efer(void)
 {
-    u64 before = rdmsr(MSR_EFER);
+    u64 before = rdmsr(MSR_IA32_EFER);
 
     CHECK_EQ(before & (EFER_LME | EFER_LMA), EFER_LME | EFER_LMA);
-    wrmsr(MSR_EFER, before | EFER_SCE);
-    CHECK_EQ(rdmsr(MSR_EFER), before | EFER_SCE);
-    wrmsr(MSR_EFER, before & ~EFER_SCE);
-    CHECK_EQ(rdmsr(MSR_EFER), before & ~EFER_SCE);
+    wrmsr(MSR_IA32_EFER, before | EFER_SCE);
+    CHECK_EQ(rdmsr(MSR_IA32_EFER), before | EFER_SCE);
+    wrmsr(MSR_IA32_EFER, before & ~EFER_SCE);
+    CHECK_EQ(rdmsr(MSR_IA32_EFER), before & ~EFER_SCE);
     if (cpuid(0x80000001, 0).edx >> 20 & 1) {
-        wrmsr(MSR_EFER, before & ~EFER_NXE);
-        CHECK_EQ(rdmsr(MSR_EFER), before & ~EFER_NXE);
-        wrmsr(MSR_EFER, before | EFER_NXE);
-        CHECK_EQ(rdmsr(MSR_EFER), before | EFER_NXE);
+        wrmsr(MSR_IA32_EFER, before & ~EFER_NXE);
+        CHECK_EQ(rdmsr(MSR_IA32_EFER), before & ~EFER_NXE);
+        wrmsr(MSR_IA32_EFER, before | EFER_NXE);
+        CHECK_EQ(rdmsr(MSR_IA32_EFER), before | EFER_NXE);
     }
-    wrmsr(MSR_EFER, before & ~EFER_LMA); /* read-only: ignored */
-    CHECK_EQ(rdmsr(MSR_EFER), before);
+    wrmsr(MSR_IA32_EFER, before & ~EFER_LMA); /* read-only: ignored */
+    CHECK_EQ(rdmsr(MSR_IA32_EFER), before);
     if (on_tcg()) {
         return; /* it ignores reserved bits instead of raising #GP */
     }
-    expect_gp(MSR_EFER, before & ~EFER_LME, "LME cleared while paging is on");
+    expect_gp(MSR_IA32_EFER, before & ~EFER_LME, "LME cleared while paging is on");
     for (u32 bit = 1; bit < 64; bit++) {
         bool amd = bit >= 12 && bit <= 18; /* SVME and the like: shown or not, not ours to say */
 
         if (bit != 8 && bit != 10 && bit != 11 && !(amd && !on_socle())) {
-            expect_gp(MSR_EFER, before ^ BIT(bit), "reserved bit of EFER");
+            expect_gp(MSR_IA32_EFER, before ^ BIT(bit), "reserved bit of EFER");
         }
     }
-    CHECK_EQ(rdmsr(MSR_EFER), before);
+    CHECK_EQ(rdmsr(MSR_IA32_EFER), before);
 }
 
 static void pat(void)
@@ -199,44 +200,44 @@ static void absent(void)
 /* RDMSR clears the high halves of RAX and RDX; WRMSR ignores them, and that of RCX. */
 static void halves(void)
 {
-    u64 rax = ~0ull, rdx = ~0ull, before = rdmsr(MSR_KERNEL_GS_BASE);
+    u64 rax = ~0ull, rdx = ~0ull, before = rdmsr(MSR_IA32_KERNEL_GS_BASE);
 
-    __asm__ volatile("rdmsr" : "+a"(rax), "+d"(rdx) : "c"(0xffffffff00000000ull | MSR_STAR));
+    __asm__ volatile("rdmsr" : "+a"(rax), "+d"(rdx) : "c"(0xffffffff00000000ull | MSR_IA32_STAR));
     CHECK(!(rax >> 32) && !(rdx >> 32), "rax %lx rdx %lx", rax, rdx);
     __asm__ volatile("wrmsr"
                      :
                      : "a"(0xdeadbeef00001000ull), "d"(0xdeadbeef00000001ull),
-                       "c"(0x5555555500000000ull | MSR_KERNEL_GS_BASE));
-    CHECK_EQ(rdmsr(MSR_KERNEL_GS_BASE), 0x100001000);
-    wrmsr(MSR_KERNEL_GS_BASE, before);
+                       "c"(0x5555555500000000ull | MSR_IA32_KERNEL_GS_BASE));
+    CHECK_EQ(rdmsr(MSR_IA32_KERNEL_GS_BASE), 0x100001000);
+    wrmsr(MSR_IA32_KERNEL_GS_BASE, before);
 }
 
 /* The bases are those that addressing uses; SWAPGS exchanges the two. */
 static void bases(void)
 {
-    u64 *page = page_zeroed(), got, fs = rdmsr(MSR_FS_BASE), gs = rdmsr(MSR_GS_BASE);
-    u64 other = rdmsr(MSR_KERNEL_GS_BASE);
+    u64 *page = page_zeroed(), got, fs = rdmsr(MSR_IA32_FS_BASE), gs = rdmsr(MSR_IA32_GS_BASE);
+    u64 other = rdmsr(MSR_IA32_KERNEL_GS_BASE);
 
     page[0] = 0x1111;
     page[1] = 0x2222;
-    wrmsr(MSR_FS_BASE, (u64)page);
+    wrmsr(MSR_IA32_FS_BASE, (u64)page);
     __asm__ volatile("mov %%fs:0, %0" : "=r"(got));
     CHECK_EQ(got, 0x1111);
-    wrmsr(MSR_GS_BASE, (u64)page);
-    wrmsr(MSR_KERNEL_GS_BASE, (u64)page + 8);
+    wrmsr(MSR_IA32_GS_BASE, (u64)page);
+    wrmsr(MSR_IA32_KERNEL_GS_BASE, (u64)page + 8);
     __asm__ volatile("mov %%gs:0, %0" : "=r"(got));
     CHECK_EQ(got, 0x1111);
     __asm__ volatile("swapgs; mov %%gs:0, %0" : "=r"(got));
     CHECK_EQ(got, 0x2222);
-    CHECK_EQ(rdmsr(MSR_GS_BASE), (u64)page + 8);
-    CHECK_EQ(rdmsr(MSR_KERNEL_GS_BASE), (u64)page);
+    CHECK_EQ(rdmsr(MSR_IA32_GS_BASE), (u64)page + 8);
+    CHECK_EQ(rdmsr(MSR_IA32_KERNEL_GS_BASE), (u64)page);
     (void)cpuid(0, 0); /* an exit in between changes neither */
-    CHECK_EQ(rdmsr(MSR_GS_BASE), (u64)page + 8);
-    CHECK_EQ(rdmsr(MSR_KERNEL_GS_BASE), (u64)page);
+    CHECK_EQ(rdmsr(MSR_IA32_GS_BASE), (u64)page + 8);
+    CHECK_EQ(rdmsr(MSR_IA32_KERNEL_GS_BASE), (u64)page);
     __asm__ volatile("swapgs");
-    wrmsr(MSR_FS_BASE, fs);
-    wrmsr(MSR_GS_BASE, gs);
-    wrmsr(MSR_KERNEL_GS_BASE, other);
+    wrmsr(MSR_IA32_FS_BASE, fs);
+    wrmsr(MSR_IA32_GS_BASE, gs);
+    wrmsr(MSR_IA32_KERNEL_GS_BASE, other);
 }
 
 static void tsc(void)
@@ -278,17 +279,17 @@ static void syscalls(void)
 {
     /* syscall; int 0x80 */
     static const u8 code[] = {0x0f, 0x05, 0xcd, 0x80};
-    u64 before = rdmsr(MSR_EFER);
+    u64 before = rdmsr(MSR_IA32_EFER);
     struct trap_frame regs;
     struct fault f;
 
     f = user_run(code, sizeof(code), 0, 0, NULL);
     CHECK_FAULT(f, VEC_UD); /* SCE is off */
     stack_syscall = page_alloc(PAGE_SIZE, PAGE_SIZE) + PAGE_SIZE;
-    wrmsr(MSR_EFER, before | EFER_SCE);
-    wrmsr(MSR_STAR, (u64)(SEL_USER_DATA - 8) << 48 | (u64)SEL_CODE64 << 32);
-    wrmsr(MSR_LSTAR, (u64)syscall_target);
-    wrmsr(MSR_FMASK, RFLAGS_DF | RFLAGS_IF);
+    wrmsr(MSR_IA32_EFER, before | EFER_SCE);
+    wrmsr(MSR_IA32_STAR, (u64)(SEL_USER_DATA - 8) << 48 | (u64)SEL_CODE64 << 32);
+    wrmsr(MSR_IA32_LSTAR, (u64)syscall_target);
+    wrmsr(MSR_IA32_FMASK, RFLAGS_DF | RFLAGS_IF);
     f = user_run(code, sizeof(code), 0, RFLAGS_DF | RFLAGS_ID, &regs);
     CHECK_FAULT(f, 0x80);
     CHECK_EQ(regs.rax, 0x123);
@@ -297,7 +298,7 @@ static void syscalls(void)
     CHECK_EQ(syscall_rcx, f.rip - 2);
     CHECK_EQ(syscall_r11 & (RFLAGS_DF | RFLAGS_ID), RFLAGS_DF | RFLAGS_ID);
     CHECK_EQ(syscall_rflags & (RFLAGS_DF | RFLAGS_ID), RFLAGS_ID);
-    wrmsr(MSR_EFER, before);
+    wrmsr(MSR_IA32_EFER, before);
 }
 
 void guest_main(void)

@@ -208,15 +208,15 @@ static void user_pages(void)
     f = user_run(store, sizeof(store), va, 0, NULL);
     CHECK(f.vector == VEC_PF && f.error == (PF_USER | PF_WRITE | PF_PRESENT), "read-only: %d %lx",
           f.vector, f.error);
-    if (rdmsr(MSR_EFER) & EFER_NXE) {
+    if (rdmsr(MSR_IA32_EFER) & EFER_NXE) {
         pte_set(va, 1, pa | PTE_P | PTE_U | PTE_NX);
         f = user_run(call, sizeof(call), va, 0, NULL);
         CHECK(f.vector == VEC_PF && f.error == (PF_USER | PF_FETCH | PF_PRESENT), "NX: %d %lx",
               f.vector, f.error);
-        wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_NXE);
+        wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) & ~EFER_NXE);
         u8 value;
         f = read8(va, &value);
-        wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
+        wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) | EFER_NXE);
         CHECK(f.vector == VEC_PF && f.error & PF_RSVD, "NX without NXE: %d %lx", f.vector, f.error);
     }
     pte_set(va, 1, 0);
@@ -421,7 +421,7 @@ static void paging_pae(void)
         .cr0 = MODE_CR0 | (u32)CR0_PG | (u32)CR0_WP, .cr4 = (u32)CR4_PAE, .cr3 = (u32)(u64)pdpt};
     volatile u32 *word = (volatile u32 *)page_alloc(SIZE_2M, SIZE_2M);
     static const u8 load[] = {0x8b, 0x06}, store[] = {0x89, 0x06}, call[] = {0xff, 0xd6};
-    bool nx = rdmsr(MSR_EFER) & EFER_NXE;
+    bool nx = rdmsr(MSR_IA32_EFER) & EFER_NXE;
 
     memset(pdpt, 0, sizeof(pdpt));
     memset(pt_pae, 0, sizeof(pt_pae));

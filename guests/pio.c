@@ -347,10 +347,10 @@ static void segments(void)
     u8 *buffer = page_zeroed();
     struct code_regs regs = {.rsi = 0x10, .rdx = SCRATCH};
     struct fault f;
-    u64 fs = rdmsr(MSR_FS_BASE);
+    u64 fs = rdmsr(MSR_IA32_FS_BASE);
 
     buffer[0x10] = 0x99;
-    wrmsr(MSR_FS_BASE, (u64)buffer);
+    wrmsr(MSR_IA32_FS_BASE, (u64)buffer);
     f = code_try(CODE(0x64, 0x6e), &regs); /* outs dx, byte fs:[rsi] */
     CHECK_FAULT(f, -1);
     CHECK_EQ(inb(SCRATCH), 0x99);
@@ -358,7 +358,7 @@ static void segments(void)
     f = code_try(CODE(0x64, 0x6c), &regs); /* the override has no effect on insb */
     CHECK_FAULT(f, -1);
     CHECK_EQ(buffer[0x20], 0x99);
-    wrmsr(MSR_FS_BASE, fs);
+    wrmsr(MSR_IA32_FS_BASE, fs);
 }
 
 /* --- faults --- */

@@ -65,6 +65,7 @@
 #define RFLAGS_RF       BIT(16)
 #define RFLAGS_VM       BIT(17)
 #define RFLAGS_AC       BIT(18)
+#define RFLAGS_ID       BIT(21)
 #define RFLAGS_RESERVED (FIELD(63, 22) | BIT(15) | BIT(5) | BIT(3)) /* always 0 */
 
 /* IA32_EFER */
