@@ -2,7 +2,6 @@
 /* Event objects. */
 #include "kernel/notify.h"
 
-#include "kernel/abi.h"
 #include "kernel/process.h"
 #include "kernel/sched.h"
 #include "kernel/thread.h"

@@ -4,6 +4,7 @@
 #ifndef KERNEL_NOTIFY_H
 #define KERNEL_NOTIFY_H
 
+#include "kernel/abi.h"
 #include "kernel/object.h"
 #include "kernel/spinlock.h"
 #include "lib/types.h"
@@ -11,7 +12,7 @@
 struct process;
 struct thread;
 
-#define NOTIFY_WAITERS 8
+#define NOTIFY_WAITERS (VM_MAX_CPUS + 4) /* all threads of a VMM, and a few */
 
 struct notify {
     struct object object;
