@@ -6,7 +6,7 @@
 GUEST_DIR    := $(BUILD)/guests
 GUEST_C      := $(wildcard guests/*.c)
 GUEST_ASM    := $(wildcard guests/*.asm)
-GUEST_LIB_C  := $(wildcard guests/lib/*.c) lib/format.c lib/string.c
+GUEST_LIB_C  := $(wildcard guests/lib/*.c) lib/acpi.c lib/format.c lib/string.c
 GUEST_LIB_ASM := $(filter-out guests/lib/start.asm,$(wildcard guests/lib/*.asm))
 GUEST_LIB_O  := $(GUEST_LIB_C:%.c=$(GUEST_DIR)/obj/%.o) $(GUEST_LIB_ASM:%.asm=$(GUEST_DIR)/obj/%.asm.o)
 GUEST_OUT    := $(GUEST_C:guests/%.c=$(GUEST_DIR)/%.elf) $(GUEST_ASM:guests/%.asm=$(GUEST_DIR)/%.bin) \

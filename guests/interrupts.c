@@ -7,6 +7,7 @@
 #include "guests/lib/boot.h"
 #include "guests/lib/code.h"
 #include "guests/lib/console.h"
+#include "guests/lib/irq.h"
 #include "guests/lib/memory.h"
 #include "guests/lib/socle.h"
 #include "guests/lib/test.h"

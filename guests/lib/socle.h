@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a guest can ask of Socle, and how it knows that it runs there; and the interrupt source that
- * tests use: Socle's test hypercall, or the local APIC's self-IPI on a bare machine. */
+/* What a guest can ask of Socle, and how it knows that it runs there. */
 #ifndef GUESTS_LIB_SOCLE_H
 #define GUESTS_LIB_SOCLE_H
 
@@ -19,12 +18,5 @@ bool on_tcg(void);
 
 /* VMCALL. */
 u64 hypercall(u64 number, u64 argument);
-
-/* Is there a way to make an interrupt pending? Prepares it. */
-bool irq_available(void);
-/* Makes a vector (32..255) pending, or an NMI (2). */
-void irq_raise(u8 vector);
-/* At the end of a handler. */
-void irq_eoi(void);
 
 #endif

@@ -25,6 +25,8 @@ struct table_pointer idt_pointer = {sizeof(idt) - 1, (u64)idt};
 
 volatile u64 trap_resume, trap_resume_rsp;
 
+struct cpu cpus[CPU_MAX];
+
 static struct fault trap_fault;
 static trap_handler_t handlers[256];
 static u8 stack_df[STACK_BYTES] ALIGNED(16), stack_nmi[STACK_BYTES] ALIGNED(16);
@@ -65,22 +67,50 @@ void trap_reset_gate(int vector)
                                                                        : GATE_INTERRUPT);
 }
 
+struct cpu *cpu_self(void)
+{
+    struct table_pointer p;
+
+    __asm__ volatile("sgdt %0" : "=m"(p));
+    for (u32 i = 1; i < CPU_MAX; i++) {
+        if (p.base == (u64)cpus[i].gdt) {
+            return &cpus[i];
+        }
+    }
+    return &cpus[0];
+}
+
+static void load_tables(u64 *table, struct tss64 *t)
+{
+    u64 base = (u64)t, limit = sizeof(*t) - 1;
+    struct table_pointer p = {GDT_ENTRIES * sizeof(u64) - 1, (u64)table};
+
+    t->io_map = offsetof(struct tss64, io_bits);
+    memset(t->io_bits, 0xff, sizeof(t->io_bits));
+    table[SEL_TSS / 8] =
+        limit | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
+    table[SEL_TSS / 8 + 1] = base >> 32;
+    __asm__ volatile("lgdt %0; lidt %1" : : "m"(p), "m"(idt_pointer));
+    __asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
+}
+
 void trap_init(void)
 {
-    u64 base = (u64)&tss, limit = sizeof(tss) - 1;
-
     for (int v = 0; v < 256; v++) {
         trap_reset_gate(v);
     }
     tss.rsp[0] = (u64)stack_user + sizeof(stack_user);
-    tss.io_map = offsetof(struct tss64, io_bits);
-    memset(tss.io_bits, 0xff, sizeof(tss.io_bits));
     trap_set_ist(VEC_DF, 1, (u64)stack_df + sizeof(stack_df));
     trap_set_ist(VEC_NMI, 2, (u64)stack_nmi + sizeof(stack_nmi));
-    gdt[SEL_TSS / 8] = limit | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
-    gdt[SEL_TSS / 8 + 1] = base >> 32;
-    __asm__ volatile("lgdt %0; lidt %1" : : "m"(gdt_pointer), "m"(idt_pointer));
-    __asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
+    load_tables(gdt, &tss);
+}
+
+void trap_init_cpu(struct cpu *cpu, u64 nmi_stack_top)
+{
+    memcpy(cpu->gdt, gdt, sizeof(cpu->gdt));
+    cpu->tss.ist[idt[VEC_NMI].ist - 1] = nmi_stack_top;
+    cpu->tss.ist[idt[VEC_DF].ist - 1] = nmi_stack_top; /* the end in any case */
+    load_tables(cpu->gdt, &cpu->tss);
 }
 
 void trap_io_allow(u16 port, u32 count, bool allow)
@@ -140,7 +170,7 @@ void trap_dispatch(struct trap_frame *f)
         user_frame = *f;
         user_leave();
     }
-    if (trap_resume) {
+    if (trap_resume && cpu_self() == &cpus[0]) {
         record(f);
         f->rip = trap_resume;
         f->rsp = trap_resume_rsp;
@@ -150,7 +180,7 @@ void trap_dispatch(struct trap_frame *f)
         trap_resume = 0;
         return;
     }
-    print("unexpected trap:\n");
+    print("unexpected trap on CPU %u:\n", cpu_self()->index);
     trap_print(f);
     test_abort("unexpected trap %d at %lx", f->vector, f->rip);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Exceptions and interrupts of a guest kernel. A test either expects a fault at one instruction
- * (TRY), or sets a handler for a vector; any other exception ends the guest as a FAILURE, with its
- * registers.
+ * (TRY, on the boot CPU alone), or sets a handler for a vector; any other exception ends the guest
+ * as a FAILURE, with its registers. Handlers are common to all CPUs.
  */
 #ifndef GUESTS_LIB_TRAP_H
 #define GUESTS_LIB_TRAP_H
@@ -95,6 +95,9 @@ trap_handler_t trap_handle(int vector, trap_handler_t handler);
 
 /* Fills and loads IDT, TSS and GDT. Called before guest_main(). */
 void trap_init(void);
+/* The same for another CPU: GDT and TSS of its own, the common IDT, and a stack for NMIs. */
+struct cpu;
+void trap_init_cpu(struct cpu *cpu, u64 nmi_stack_top);
 
 /* Points a vector's gate somewhere else, and back to where trap_init() had it. type: byte 5 of the
  * gate. */
@@ -132,6 +135,20 @@ struct tss64 {
     u16 reserved3, io_map;
     u8 io_bits[1024 / 8 + 1];
 } PACKED;
+
+#define CPU_MAX     16
+#define GDT_ENTRIES 12
+
+/* A CPU knows itself by the address of its GDT. */
+struct cpu {
+    u64 gdt[GDT_ENTRIES]; /* of all but the boot CPU */
+    struct tss64 tss;
+    u32 index, apic_id;
+    volatile u32 taken[256]; /* interrupts, by irq_count() */
+};
+
+extern struct cpu cpus[CPU_MAX]; /* 0: the boot CPU */
+struct cpu *cpu_self(void);
 
 extern struct idt_gate idt[256];
 extern struct table_pointer idt_pointer, gdt_pointer;

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* Interrupts on demand, and counted. */
+#include "guests/lib/irq.h"
+
+#include "guests/lib/apic.h"
+#include "guests/lib/socle.h"
+#include "lib/string.h"
+
+struct irq_taken irq_taken;
+
+bool irq_available(void)
+{
+    static bool ready;
+
+    if (!apic_present()) {
+        return on_socle();
+    }
+    if (!ready) {
+        apic_init();
+        ready = true;
+    }
+    return true;
+}
+
+void irq_raise(u8 vector)
+{
+    if (!apic_present()) {
+        hypercall(HYPERCALL_INJECT, vector);
+    } else if (vector == VEC_NMI) {
+        apic_send(apic_id(), APIC_NMI | ICR_ASSERT);
+    } else {
+        apic_send(0, ICR_SELF | APIC_FIXED | ICR_ASSERT | vector);
+    }
+}
+
+void irq_eoi(void)
+{
+    if (apic_present()) {
+        apic_eoi();
+    }
+}
+
+bool irq_count(struct trap_frame *f)
+{
+    struct cpu *cpu = cpu_self();
+
+    if (cpu->index == 0) {
+        if (irq_taken.count < IRQ_LOG) {
+            irq_taken.vector[irq_taken.count] = f->vector;
+            irq_taken.tsc[irq_taken.count] = rdtsc();
+        }
+        irq_taken.count++;
+    }
+    cpu->taken[f->vector]++;
+    if (f->vector != VEC_NMI && f->vector != APIC_SPURIOUS) {
+        apic_eoi();
+    }
+    return true;
+}
+
+void irq_forget(void)
+{
+    irq_taken.count = 0;
+    memset((void *)cpu_self()->taken, 0, sizeof(cpu_self()->taken));
+}
+
+void irq_expect(u32 first, u32 last)
+{
+    for (u32 v = first; v <= last; v++) {
+        trap_handle((int)v, irq_count);
+    }
+    irq_forget();
+}
+
+u32 irq_times(u32 vector)
+{
+    return cpu_self()->taken[vector];
+}
+
+void irq_window(void)
+{
+    __asm__ volatile("sti; nop; nop; cli" : : : "memory");
+}
