@@ -113,6 +113,10 @@ static void test_widths(void **state)
     assert_int_equal(in(IOAPIC_IOREGSEL), IOAPIC_ID);
     bus_write(&m.bus, GPA(IOAPIC_BASE + IOAPIC_IOWIN), 1, 0xff);
     bus_write(&m.bus, GPA(IOAPIC_BASE + IOAPIC_IOWIN + 3), 1, 0xff);
+    out(IOAPIC_IOREGSEL, IOAPIC_REDTBL);
+    bus_write(&m.bus, GPA(IOAPIC_BASE + IOAPIC_IOWIN), 1, 0xff);
+    assert_int_equal(in(IOAPIC_IOWIN), IOAPIC_RTE_MASK);
+    out(IOAPIC_IOREGSEL, IOAPIC_ID);
     bus_write(&m.bus, GPA(IOAPIC_BASE + 1), 1, 5);
     out(0x20, 5);
     assert_int_equal(in(IOAPIC_IOREGSEL), IOAPIC_ID);
