@@ -91,6 +91,8 @@ bool file_load(struct loader *l, const char *name, u32 type, u64 *base, u64 *byt
 
 /* The screen, as early as possible; none is fine. */
 void platform_find_screen(struct loader *l);
+/* The time of day, while little time has passed since the start. */
+void platform_read_clock(struct loader *l);
 /* What the CPU can do. */
 void platform_read_cpu(struct loader *l);
 /* CPUs, interrupt controllers, timers, trampoline. */

@@ -24,6 +24,7 @@ static bool prepare(struct loader *l, u64 start_tsc)
     l->info->bytes = sizeof(struct bootinfo);
     l->info->start_tsc = start_tsc;
     l->info->flags = l->emulator ? BOOT_FLAG_EMULATOR : 0;
+    platform_read_clock(l);
     platform_find_screen(l);
     platform_read_cpu(l);
     loader_say(l, "Socle starts");

@@ -3,6 +3,7 @@
 #include "boot/loader.h"
 
 #include "boot/cpu.h"
+#include "boot/wallclock.h"
 #include "lib/acpi.h"
 #include "lib/hw/x86.h"
 #include "lib/string.h"
@@ -85,6 +86,19 @@ void platform_find_screen(struct loader *l)
         use_screen(l, handles[i], screen);
     }
     l->services->FreePool(handles);
+}
+
+/* --- clock --- */
+
+void platform_read_clock(struct loader *l)
+{
+    EFI_TIME t;
+
+    if (l->system->RuntimeServices->GetTime(&t, NULL) == EFI_SUCCESS) {
+        s32 zone = t.TimeZone == EFI_UNSPECIFIED_TIMEZONE ? 0 : t.TimeZone;
+        struct wallclock w = {t.Year, t.Month, t.Day, t.Hour, t.Minute, t.Second, zone};
+        l->info->wall_seconds = wallclock_seconds(&w);
+    }
 }
 
 /* --- CPU --- */

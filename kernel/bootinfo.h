@@ -17,7 +17,7 @@
 
 #include "lib/types.h"
 
-#define BOOTINFO_MAGIC 0x656c636f73000002ull /* "socle", layout 2 */
+#define BOOTINFO_MAGIC 0x656c636f73000003ull /* "socle", layout 3 */
 #ifndef BOOT_PHYSMAP                         /* the host's tests give another */
 #define BOOT_PHYSMAP 0xffff800000000000ull
 #endif
@@ -90,9 +90,10 @@ struct boot_framebuffer {
 
 struct bootinfo {
     u64 magic;
-    u64 bytes;       /* sizeof(struct bootinfo) */
-    u64 start_tsc;   /* TSC when the loader started */
-    u64 kernel_base; /* physical base of the kernel image, whose first byte is BOOT_KERNEL_BASE */
+    u64 bytes;        /* sizeof(struct bootinfo) */
+    u64 start_tsc;    /* TSC when the loader started */
+    u64 wall_seconds; /* the time then, since 1970 in UTC; 0: the firmware has no clock */
+    u64 kernel_base;  /* physical base of the kernel image, whose first byte is BOOT_KERNEL_BASE */
     u64 kernel_bytes;
     u64 trampoline;    /* a free page below 1 MiB for the start of the other CPUs, 0 when none */
     u64 manager_entry; /* entry point of the first program */
