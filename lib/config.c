@@ -75,6 +75,9 @@ static bool finish_guest(struct config_parser *p)
     if (g->expect == EXPECT_TIME_LIMIT && !g->time_limit_ms) {
         return fail_given(p, G_EXPECT, "expect = time-limit needs a time-limit");
     }
+    if (g->expect == EXPECT_RESET && g->on_reset != ON_RESET_END) {
+        return fail_given(p, G_EXPECT, "expect = reset needs on-reset = end");
+    }
     if (g->count > 1 &&
         format_buffer(last, sizeof(last), "%s-%u", g->name, g->count) > CONFIG_NAME_LEN) {
         return config_fail(

@@ -26,7 +26,8 @@ struct config_str {
 
 enum config_when_done { WHEN_DONE_POWEROFF, WHEN_DONE_REBOOT, WHEN_DONE_HALT, WHEN_DONE_WAIT };
 enum config_restart { RESTART_NO, RESTART_ON_FAILURE, RESTART_ALWAYS };
-enum config_expect { EXPECT_SUCCESS, EXPECT_CRASH, EXPECT_TIME_LIMIT };
+enum config_on_reset { ON_RESET_RESTART, ON_RESET_END };
+enum config_expect { EXPECT_SUCCESS, EXPECT_CRASH, EXPECT_TIME_LIMIT, EXPECT_RESET };
 enum config_image { IMAGE_NONE, IMAGE_FLAT, IMAGE_MULTIBOOT };
 enum config_mode { MODE_REAL, MODE_PROTECTED, MODE_LONG };
 
@@ -55,10 +56,11 @@ struct config_guest {
     u32 count;     /* count = N: that many copies, named NAME-1 .. NAME-N; default 1 */
     u32 weight;    /* weight = 1..10000, default 100 */
     u64 pin;       /* pin = 0, 1, 3: mask of host CPUs, 0 = any */
-    enum config_restart restart; /* restart = no | on-failure | always */
-    u32 restart_limit;           /* restart-limit = N; default 3; 0 = without limit */
-    u64 time_limit_ms;           /* time-limit = 30s | 500ms | 2m; 0 = none */
-    enum config_expect expect;   /* expect = success | crash | time-limit */
+    enum config_restart restart;   /* restart = no | on-failure | always */
+    u32 restart_limit;             /* restart-limit = N; default 3; 0 = without limit */
+    u64 time_limit_ms;             /* time-limit = 30s | 500ms | 2m; 0 = none */
+    enum config_on_reset on_reset; /* on-reset = restart | end */
+    enum config_expect expect;     /* expect = success | crash | time-limit | reset */
     /* flat images only */
     u64 load_address;      /* load-address = 0x7c00, default 0x10000 */
     u64 entry;             /* entry = address, default load-address */

@@ -302,13 +302,27 @@ static bool key_time_limit(struct config_parser *p, struct config_str v)
     return true;
 }
 
+static bool key_on_reset(struct config_parser *p, struct config_str v)
+{
+    static const char *const words[] = {
+        [ON_RESET_RESTART] = "restart",
+        [ON_RESET_END] = "end",
+        [ON_RESET_END + 1] = NULL,
+    };
+    u32 i = 0;
+
+    if (!read_choice(p, v, words, &i)) {
+        return false;
+    }
+    p->guest->on_reset = (enum config_on_reset)i;
+    return true;
+}
+
 static bool key_expect(struct config_parser *p, struct config_str v)
 {
     static const char *const words[] = {
-        [EXPECT_SUCCESS] = "success",
-        [EXPECT_CRASH] = "crash",
-        [EXPECT_TIME_LIMIT] = "time-limit",
-        [EXPECT_TIME_LIMIT + 1] = NULL,
+        [EXPECT_SUCCESS] = "success", [EXPECT_CRASH] = "crash",  [EXPECT_TIME_LIMIT] = "time-limit",
+        [EXPECT_RESET] = "reset",     [EXPECT_RESET + 1] = NULL,
     };
     u32 i = 0;
 
@@ -360,6 +374,7 @@ const struct config_key config_guest_keys[GUEST_KEYS] = {
     [G_RESTART] = {"restart",       key_restart,       false},
     [G_RESTART_LIMIT] = {"restart-limit", key_restart_limit, false},
     [G_TIME_LIMIT] = {"time-limit",    key_time_limit,    false},
+    [G_ON_RESET] = {"on-reset",      key_on_reset,      false},
     [G_EXPECT] = {"expect",        key_expect,        false},
     [G_LOAD_ADDRESS] = {"load-address",  key_load_address,  false},
     [G_ENTRY] = {"entry",         key_entry,         false},

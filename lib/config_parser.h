@@ -19,6 +19,7 @@ enum guest_key {
     G_RESTART,
     G_RESTART_LIMIT,
     G_TIME_LIMIT,
+    G_ON_RESET,
     G_EXPECT,
     G_LOAD_ADDRESS,
     G_ENTRY,

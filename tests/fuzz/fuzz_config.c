@@ -68,6 +68,7 @@ static void check_guest(const struct config_guest *g)
     CHECK(g->count >= 1 && g->count <= CONFIG_MAX_INSTANCES);
     CHECK(g->time_limit_ms <= 168ull * 3600 * 1000);
     CHECK(g->expect != EXPECT_TIME_LIMIT || g->time_limit_ms);
+    CHECK(g->expect != EXPECT_RESET || g->on_reset == ON_RESET_END);
     if (g->image == IMAGE_FLAT) {
         CHECK(g->load_address < g->memory_bytes && g->entry < g->memory_bytes);
         CHECK(g->mode != MODE_REAL || g->entry < 1 << 20);

@@ -68,6 +68,7 @@ static void defaults(void **state)
     assert_int_equal(g->restart, RESTART_NO);
     assert_int_equal(g->restart_limit, 3);
     assert_int_equal(g->time_limit_ms, 0);
+    assert_int_equal(g->on_reset, ON_RESET_RESTART);
     assert_int_equal(g->expect, EXPECT_SUCCESS);
     assert_int_equal(g->load_address, 0x10000);
     assert_int_equal(g->entry, 0x10000);
@@ -104,7 +105,8 @@ static void every_key(void **state)
            "load-address = 0x7c00\r\n"
            "entry = 0x7c10\r\n"
            "mode = protected\r\n"
-           "expect = crash\r\n"
+           "on-reset = end\r\n"
+           "expect = reset\r\n"
            "restart = always");
     assert_int_equal(config.host.console, CONFIG_CONSOLE_SCREEN);
     assert_int_equal(config.host.when_done, WHEN_DONE_REBOOT);
@@ -135,7 +137,8 @@ static void every_key(void **state)
     assert_int_equal(g->load_address, 0x7c00);
     assert_int_equal(g->entry, 0x7c10);
     assert_int_equal(g->mode, MODE_PROTECTED);
-    assert_int_equal(g->expect, EXPECT_CRASH);
+    assert_int_equal(g->on_reset, ON_RESET_END);
+    assert_int_equal(g->expect, EXPECT_RESET);
     assert_int_equal(g->restart, RESTART_ALWAYS);
 }
 
@@ -252,8 +255,10 @@ static const struct wrong {
     {G "time-limit = 0s\n", 3, 14, "from 1ms"},
     {G "time-limit = 169h\n", 3, 14, "to 168h"},
     {G "time-limit = s\n", 3, 14, "not 's'"},
-    {G "expect = failure\n", 3, 10, "success, crash or time-limit"},
+    {G "expect = failure\n", 3, 10, "success, crash, time-limit or reset"},
     {G "expect = time-limit\n", 3, 10, "needs a time-limit"},
+    {G "expect = reset\n", 3, 10, "needs on-reset = end"},
+    {G "on-reset = reboot\n", 3, 12, "restart or end, not 'reboot'"},
     {G "load-address = here\n", 3, 16, "an address such as 0x7c00, not 'here'"},
     {G "load-address = 16777216\n", 3, 16, "outside the guest's memory"},
     {G "entry = 0x1000000\n", 3, 9, "entry lies outside"},

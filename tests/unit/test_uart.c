@@ -146,6 +146,28 @@ static void test_receive_interrupt(void **state)
     assert_int_equal(in(UART_RBR), '9');
 }
 
+/* Input that comes while the guest looks at nothing. */
+static void test_input_interrupts(void **state)
+{
+    (void)state;
+    out(UART_MCR, UART_MCR_OUT2);
+    m.in = "ab";
+    uart16550_poll(&u);
+    assert_false(irq());
+    assert_int_equal(*m.in, 'a'); /* nothing is taken for a guest that polls */
+    out(UART_IER, UART_IER_ERBFI);
+    assert_true(irq());
+    assert_int_equal(in(UART_RBR), 'a');
+    assert_true(irq()); /* what had no room comes after */
+    assert_int_equal(in(UART_RBR), 'b');
+    assert_false(irq());
+    m.in = "c";
+    uart16550_poll(&u);
+    assert_true(irq());
+    assert_int_equal(in(UART_RBR), 'c');
+    assert_false(irq());
+}
+
 static void test_loopback(void **state)
 {
     (void)state;
@@ -299,6 +321,7 @@ int main(void)
         cmocka_unit_test_setup(test_typed_input, setup),
         cmocka_unit_test_setup(test_transmit_interrupt, setup),
         cmocka_unit_test_setup(test_receive_interrupt, setup),
+        cmocka_unit_test_setup(test_input_interrupts, setup),
         cmocka_unit_test_setup(test_loopback, setup),
         cmocka_unit_test_setup(test_modem_loopback, setup),
         cmocka_unit_test_setup(test_fifo_loopback, setup),

@@ -58,15 +58,6 @@ static u8 pending_interrupt(const struct uart16550 *u)
     return UART_IIR_NONE;
 }
 
-/* The line from the state, after every access. On a PC, OUT2 connects it, and loopback cuts OUT2.
- */
-static void update_irq(struct uart16550 *u)
-{
-    bool connected = u->ier && (u->mcr & UART_MCR_OUT2) && !loopback(u);
-
-    host_irq(u->host, u->irq, connected && pending_interrupt(u) != UART_IIR_NONE);
-}
-
 static void receive(struct uart16550 *u, u8 byte, u8 errors)
 {
     if (u->rx_count == rx_capacity(u)) {
@@ -92,6 +83,18 @@ static void poll_input(struct uart16550 *u)
         }
         receive(u, (u8)c, 0);
     }
+}
+
+/* The line from the state, after every access. On a PC, OUT2 connects it, and loopback cuts OUT2.
+ */
+static void update_irq(struct uart16550 *u)
+{
+    if (u->ier & UART_IER_ERBFI) {
+        poll_input(u); /* nobody looks before the interrupt */
+    }
+    bool connected = u->ier && (u->mcr & UART_MCR_OUT2) && !loopback(u);
+
+    host_irq(u->host, u->irq, connected && pending_interrupt(u) != UART_IIR_NONE);
 }
 
 static void clear_rx(struct uart16550 *u)
@@ -272,6 +275,11 @@ static void uart_write(void *device, u16 offset, u8 bytes, u32 value)
     default:    /* LSR and MSR: factory test only */
         break;
     }
+    update_irq(u);
+}
+
+void uart16550_poll(struct uart16550 *u)
+{
     update_irq(u);
 }
 

@@ -8,7 +8,7 @@
 #include "vmm/machine/host.h"
 
 /* Registers by the names of the datasheet. Time is not modelled: a byte is sent the moment it is
- * written, and one that was typed arrives when the guest looks. */
+ * written, and one that was typed arrives when the guest looks, or for an interrupt. */
 struct uart16550 {
     struct machine *host;
     u32 irq;
@@ -22,6 +22,9 @@ struct uart16550 {
 
 /* The state after power-on. host and irq stay. */
 void uart16550_reset(struct uart16550 *u);
+
+/* Something may have been typed: raises the interrupt for it. */
+void uart16550_poll(struct uart16550 *u);
 
 /* Resets the UART and puts it on the bus at port (8 ports) and interrupt line irq; false: no room.
  */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The machine's side of host.h: console, clock, end of the guest, and the board behind the models.
- */
+/* Towards the manager: the guest's console, and its end. */
 #include "lib/format.h"
 #include "lib/string.h"
 #include "vmm/machine/machine.h"
@@ -14,8 +13,6 @@ void console_init(struct machine *m)
 {
     ring_init(&m->out, &m->shared->out, START_RING_BYTES);
     ring_init(&m->in, &m->shared->in, START_INPUT_BYTES);
-    m->start_tsc = sys_tsc();
-    m->ns_per_tick = (1000000000ull << 32) / MAX(m->start->tsc_hz, 1000000);
 }
 
 void console_flush(struct machine *m)
@@ -78,55 +75,4 @@ void machine_end(struct machine *m, enum guest_end end, const char *format, ...)
     va_end(args);
     m->shared->end_tsc = sys_tsc();
     sys_process_exit(end);
-}
-
-bool host_memory_read(struct machine *m, void *dst, gpa_t gpa, u64 bytes)
-{
-    return ram_read(&m->board.ram, dst, gpa, bytes);
-}
-
-bool host_memory_write(struct machine *m, gpa_t gpa, const void *src, u64 bytes)
-{
-    return ram_write(&m->board.ram, gpa, src, bytes);
-}
-
-u64 host_time_ns(struct machine *m)
-{
-    return (u64)(((unsigned __int128)(sys_tsc() - m->start_tsc) * m->ns_per_tick) >> 32);
-}
-
-void host_irq(struct machine *m, u32 line, bool level)
-{
-    u32 bit = (u32)BIT(line & 31);
-
-    m->irq_levels = level ? m->irq_levels | bit : m->irq_levels & ~bit;
-}
-
-void host_console_put(struct machine *m, u8 c)
-{
-    char text = (char)c;
-
-    console_write(m, &text, 1);
-}
-
-int host_console_get(struct machine *m)
-{
-    u8 c;
-
-    return ring_read(&m->in, &c, 1) ? c : -1;
-}
-
-void host_end(struct machine *m, enum host_ending ending, const char *reason)
-{
-    machine_end(m, ending == HOST_END_FAILURE ? GUEST_FAILURE : GUEST_SUCCESS, "%s", reason);
-}
-
-bool host_add_ports(struct machine *m, const struct host_ports *range)
-{
-    return bus_add_ports(&m->board.bus, range);
-}
-
-bool host_add_registers(struct machine *m, const struct host_registers *range)
-{
-    return bus_add_registers(&m->board.bus, range);
 }

@@ -6,7 +6,9 @@
 #include "vmm/machine/machine.h"
 #include "vmm/sys.h"
 
-#define COM1_IRQ 4
+/* The devices' thread is woken before others anyway, but gets little when it has much to do: what a
+ * guest's timers can take from other guests. */
+#define DEVICES_WEIGHT_PART 8
 
 NORETURN void program_main(u64 arg);
 
@@ -39,15 +41,6 @@ static void create_ram(struct machine *m)
     }
 }
 
-static void create_devices(struct machine *m)
-{
-    bus_reset(&m->board.bus);
-    if (!uart16550_attach(&m->com1, m, UART_COM1_PORT, COM1_IRQ) ||
-        !debugcon_attach(&m->debugcon, m) || !debugexit_attach(&m->debugexit, m)) {
-        machine_end(m, GUEST_VMM_FAULT, "two devices claim one port");
-    }
-}
-
 static struct load_file load_file_of(const struct start_file *f)
 {
     return (struct load_file){(const u8 *)f->vaddr, f->bytes, f->name, f->args};
@@ -77,25 +70,58 @@ static void load(struct machine *m, struct vcpu_state *state)
     }
 }
 
-/* Other vCPUs wait for a start-up IPI, which needs an interrupt controller; the first starts all.
- */
-static void create_boot_vcpu(struct machine *m)
+static void create_vcpu(struct machine *m, u32 index)
 {
-    struct vcpu *v = &m->vcpus[0];
-    s64 h = sys_vcpu_create(m->start->vm, 0);
+    struct vcpu *v = &m->vcpus[index];
+    s64 h = sys_vcpu_create(m->start->vm, index);
 
     if (h < 0) {
-        machine_end(m, GUEST_REFUSED, "no virtual CPU: error %ld", h);
+        machine_end(m, GUEST_REFUSED, "no virtual CPU %u: error %ld", index, h);
     }
-    v->machine = m;
-    v->handle = (handle_t)h;
+    *v = (struct vcpu){.machine = m, .handle = (handle_t)h, .index = index};
+}
+
+/* The image decides how the first vCPU starts; the others wait for it to start them. */
+static void load_boot_vcpu(struct machine *m)
+{
+    struct vcpu *v = &m->vcpus[0];
     s64 e = sys_vcpu_get(v->handle, &v->state, VCPU_STATE_ALL);
+
     if (!e) {
         load(m, &v->state);
         e = sys_vcpu_set(v->handle, &v->state, VCPU_STATE_ALL);
     }
     if (e) {
         machine_end(m, GUEST_REFUSED, "the initial state of the virtual CPU gave error %ld", e);
+    }
+}
+
+/* entry is a function of one argument that never returns: the stack begins as after a call of it.
+ */
+static void start_thread(struct machine *m, u32 number, u64 entry, void *arg, u32 weight)
+{
+    struct thread_args args = {
+        .entry = entry,
+        .stack = START_STACK + (number + 1) * START_STACK_STEP - sizeof(u64),
+        .arg = (u64)arg,
+        .affinity = m->start->affinity,
+        .weight = weight,
+    };
+    s64 h = sys_thread_create(0, &args);
+
+    if (h < 0) {
+        machine_end(m, GUEST_REFUSED, "thread %u could not be started: error %ld", number, h);
+    }
+    sys_handle_close((handle_t)h);
+}
+
+static void start_threads(struct machine *m)
+{
+    const struct vmm_start *start = m->start;
+
+    start_thread(m, start->cpus, (u64)devices_loop, m, MAX(start->weight / DEVICES_WEIGHT_PART, 1));
+    for (u32 i = 1; i < start->cpus; i++) {
+        start_thread(m, i, (u64)vcpu_loop, &m->vcpus[i], start->weight);
     }
 }
 
@@ -106,13 +132,24 @@ void program_main(u64 arg)
 
     m->start = (const struct vmm_start *)arg;
     m->shared = (struct start_shared *)START_SHARED;
-    if (m->start->magic != START_MAGIC || m->start->bytes != sizeof(*m->start)) {
+    if (m->start->magic != START_MAGIC || m->start->bytes != sizeof(*m->start) ||
+        m->start->cpus > VM_MAX_CPUS) {
         sys_process_exit(GUEST_VMM_FAULT); /* a manager of another build */
     }
     console_init(m);
+    host_init(m);
     m->board.phys_bits = m->start->phys_bits;
+    if (lock_init(&m->lock)) {
+        machine_end(m, GUEST_REFUSED, "no memory for a lock");
+    }
+    machine_lock(m);
     create_ram(m);
-    create_devices(m);
-    create_boot_vcpu(m);
+    devices_create(m);
+    for (u32 i = 0; i < m->start->cpus; i++) {
+        create_vcpu(m, i);
+    }
+    load_boot_vcpu(m);
+    start_threads(m);
+    machine_unlock(m);
     vcpu_loop(&m->vcpus[0]);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The run loop of a vCPU's thread. Port accesses are settled right here; all the rest is slow and
- * goes through a copy of the vCPU's state.
+ * goes through a copy of the vCPU's state. The machine's lock is held while devices are accessed
+ * and, for good, by whoever ends the machine.
  */
 #include "lib/format.h"
 #include "lib/hw/x86.h"
@@ -13,12 +14,19 @@
 #define PENDING_DEBUG_BS           BIT(14)
 #define HYPERCALL_UNKNOWN          ((u64)-1000) /* what Linux expects of an unknown one */
 
+/* The kernel refuses what the VMM asks for. */
+static NORETURN void broken(struct vcpu *v, const char *call, s64 result)
+{
+    machine_lock(v->machine);
+    machine_end(v->machine, GUEST_VMM_FAULT, "%s: result %ld", call, result);
+}
+
 static void get_state(struct vcpu *v, u64 groups)
 {
     s64 e = sys_vcpu_get(v->handle, &v->state, groups);
 
     if (e) {
-        machine_end(v->machine, GUEST_VMM_FAULT, "vcpu_get: error %ld", e);
+        broken(v, "vcpu_get", e);
     }
 }
 
@@ -27,7 +35,7 @@ static void set_state(struct vcpu *v, u64 groups)
     s64 e = sys_vcpu_set(v->handle, &v->state, groups);
 
     if (e) {
-        machine_end(v->machine, GUEST_VMM_FAULT, "vcpu_set: error %ld", e);
+        broken(v, "vcpu_set", e);
     }
 }
 
@@ -37,7 +45,7 @@ static void inject(struct vcpu *v, const struct fault *f)
     s64 e = sys_vcpu_inject(v->handle, f->vector, flags, f->error, f->address);
 
     if (e < 0) {
-        machine_end(v->machine, GUEST_VMM_FAULT, "vcpu_inject: error %ld", e);
+        broken(v, "vcpu_inject", e);
     }
 }
 
@@ -51,6 +59,7 @@ static NORETURN PRINTF(2, 3) void crash(struct vcpu *v, const char *format, ...)
     format_vbuffer(reason, sizeof(reason), format, args);
     va_end(args);
     get_state(v, VCPU_STATE_ALL);
+    machine_lock(v->machine);
     console_line(v->machine, "%s at rip=%04x:%lx on vcpu %u", reason,
                  (u32)v->state.seg[SEG_CS].selector, v->state.rip, v->index);
     dump_state(v->machine, &v->state);
@@ -90,7 +99,9 @@ static u64 string_io(struct vcpu *v, const struct vcpu_exit *x)
     struct fault fault;
 
     get_state(v, VCPU_STATE_GPR | VCPU_STATE_SYS);
+    machine_lock(v->machine);
     enum emulate_result result = emulate_string_io(&v->machine->board, &v->state, x, &fault);
+    machine_unlock(v->machine);
     set_state(v, VCPU_STATE_GPR);
     if (result == EMULATE_FAULT) {
         inject(v, &fault);
@@ -123,7 +134,10 @@ static u64 mmio(struct vcpu *v, const struct vcpu_exit *x)
         inject(v, &fault);
         return VCPU_RUN_RETRY;
     }
-    switch (emulate_mmio(&m->board, &v->state, &insn, bytes, &count, &fault)) {
+    machine_lock(m);
+    enum emulate_result result = emulate_mmio(&m->board, &v->state, &insn, bytes, &count, &fault);
+    machine_unlock(m);
+    switch (result) {
     case EMULATE_DONE:
     case EMULATE_AGAIN:
         step_over(v, insn.length);
@@ -132,9 +146,10 @@ static u64 mmio(struct vcpu *v, const struct vcpu_exit *x)
         inject(v, &fault);
         break;
     case EMULATE_UNKNOWN:
-        console_line(m, "code %02x %02x %02x %02x %02x %02x %02x %02x", bytes[0], bytes[1],
-                     bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]);
-        crash(v, "access to unmapped guest-physical address %lx by an unknown instruction", x->a);
+        crash(v,
+              "access to unmapped guest-physical address %lx by an unknown instruction "
+              "(%02x %02x %02x %02x %02x %02x %02x %02x)",
+              x->a, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]);
     }
     return VCPU_RUN_RETRY;
 }
@@ -165,13 +180,13 @@ static u64 settle(struct vcpu *v, s64 kind, const struct vcpu_exit *x)
     case VX_UNKNOWN:
         crash(v, "unknown VM exit (reason %lx, qualification %lx)", x->a, x->b);
     default:
-        machine_end(v->machine, GUEST_VMM_FAULT, "vcpu_run: result %ld", kind);
+        broken(v, "vcpu_run", kind);
     }
 }
 
 void vcpu_loop(struct vcpu *v)
 {
-    const struct bus *bus = &v->machine->board.bus;
+    struct machine *m = v->machine;
     u64 flags = VCPU_RUN_RETRY;
     u64 value = 0;
     struct vcpu_exit x;
@@ -181,12 +196,16 @@ void vcpu_loop(struct vcpu *v)
 
         if (UNLIKELY(kind != VX_IO || (x.a & VX_IO_STRING))) {
             flags = settle(v, kind, &x);
-        } else if (x.a & VX_IO_IN) {
-            value = bus_in(bus, (u16)x.a, (u8)(x.a >> 16));
+            continue;
+        }
+        machine_lock(m);
+        if (x.a & VX_IO_IN) {
+            value = bus_in(&m->board.bus, (u16)x.a, (u8)(x.a >> 16));
             flags = VCPU_RUN_ADVANCE | VCPU_RUN_VALUE;
         } else {
-            bus_out(bus, (u16)x.a, (u8)(x.a >> 16), (u32)x.b);
+            bus_out(&m->board.bus, (u16)x.a, (u8)(x.a >> 16), (u32)x.b);
             flags = VCPU_RUN_ADVANCE;
         }
+        machine_unlock(m);
     }
 }

@@ -26,19 +26,23 @@
 #define START_STACK_STEP  0x100000ull
 #define START_STACK_BYTES 0x8000ull
 
+/* Threads of a VMM: n runs vCPU n, and the last one the devices. */
+#define START_VMM_THREADS(cpus) ((cpus) + 1)
+
 /* The first thread gets the address of the parameters in RDI. */
 #define START_MAGIC 0x74726174536c6353ull
 
 /* How a guest ended: the status that its VMM process exits with. */
 enum guest_end {
     GUEST_RUNNING,
-    GUEST_SUCCESS,    /* debug exit with 0 */
+    GUEST_SUCCESS,    /* debug exit with 0, power-off */
     GUEST_FAILURE,    /* debug exit with another value */
     GUEST_CRASH,      /* triple fault, refused entry, unknown exit, halted for ever */
     GUEST_REFUSED,    /* its image cannot be started, or its memory is not there */
     GUEST_TIME_LIMIT, /* by the manager */
     GUEST_KILLED,     /* by the manager */
     GUEST_VMM_FAULT,  /* its VMM process faulted or said something senseless */
+    GUEST_RESET,      /* it reset its machine */
     GUEST_END_COUNT
 };
 
@@ -71,7 +75,7 @@ struct vmm_start {
     u64 tsc_hz;
     handle_t vm;      /* CONTROL | READ */
     handle_t manager; /* event, WRITE: signal manager_bits when out has a line, or is half full */
-    handle_t event;   /* event, READ: the manager signals EVENT_* here */
+    handle_t event;   /* event, READ | WRITE: the manager signals EVENT_* here */
     u32 cpus;
     u64 manager_bits;
     u64 memory_bytes;
@@ -80,8 +84,10 @@ struct vmm_start {
     u32 mode;                /* enum config_mode */
     u32 populate;
     u32 module_count;
-    u32 phys_bits; /* the guest's physical address width */
-    u32 pad;
+    u32 phys_bits;              /* the guest's physical address width */
+    u32 weight;                 /* of each vCPU's thread */
+    u64 affinity;               /* of all threads */
+    u64 wall_seconds, wall_tsc; /* since 1970, and the TSC when it was so */
     struct start_file file;
     struct start_file modules[CONFIG_MAX_MODULES];
     char options[2048];
@@ -89,6 +95,7 @@ struct vmm_start {
 
 #define EVENT_OUT_ROOM BIT(0) /* the manager has read from out */
 #define EVENT_IN_DATA  BIT(1) /* the manager has written to in */
+#define EVENT_TIMER    BIT(2) /* among the process's own threads */
 
 /* A segment of the running program. Read-only ones can be mapped again in other processes; of a
  * writable one, memory holds the contents as they were at the start. */

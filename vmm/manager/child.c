@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A process that the manager started. One memory object holds all that is the child's alone:
- * parameters, shared area, writable segments, stack; the manager keeps it mapped as a whole. */
+ * parameters, shared area, writable segments, stacks; the manager keeps it mapped as a whole. */
 #include "vmm/manager/child.h"
 
 #include "lib/format.h"
@@ -52,7 +52,7 @@ static s64 create_process(struct child *c, const struct child_args *args)
         return h;
     }
     c->event = (handle_t)h;
-    h = sys_handle_grant(c->process, c->event, RIGHT_READ);
+    h = sys_handle_grant(c->process, c->event, RIGHT_READ | RIGHT_WRITE);
     if (h < 0) {
         return h;
     }
@@ -75,7 +75,7 @@ s64 child_create(struct child *c, const struct child_args *args)
     format_buffer(c->name, sizeof(c->name), "%s", args->name);
     c->index = args->index;
     c->program = args->program;
-    c->bytes = params + shared + data + START_STACK_BYTES;
+    c->bytes = params + shared + data + args->threads * START_STACK_BYTES;
     if (c->bytes > CHILD_STEP / 2) {
         return E_INVAL;
     }
@@ -92,9 +92,10 @@ s64 child_create(struct child *c, const struct child_args *args)
     if (!e) {
         e = map(c, params, START_SHARED, shared, MAP_READ | MAP_WRITE);
     }
-    if (!e) {
-        e = map(c, params + shared + data, START_STACK + START_STACK_STEP - START_STACK_BYTES,
-                START_STACK_BYTES, MAP_READ | MAP_WRITE);
+    for (u32 i = 0; i < args->threads && !e; i++) {
+        e = map(c, params + shared + data + i * START_STACK_BYTES,
+                START_STACK + (i + 1) * START_STACK_STEP - START_STACK_BYTES, START_STACK_BYTES,
+                MAP_READ | MAP_WRITE);
     }
     if (e) {
         child_destroy(c);

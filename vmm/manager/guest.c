@@ -10,9 +10,10 @@
 #define PARTIAL_LINE_MS 100 /* after that an incomplete line is shown */
 #define RESTART_STEP_MS 10  /* a guest that keeps ending comes back more and more slowly */
 #define RESTART_MAX_MS  1000
+#define QUICK_RESET_MS  1000 /* so does one that resets itself sooner after its start than this */
 
 /* Budget of kernel memory: objects, stacks and the upper tables, beside what the guest's size
- * needs. */
+ * needs. Of each vCPU: its thread, its state, its local APIC. */
 #define GUEST_KERNEL_BYTES     (256 * 1024)
 #define GUEST_KERNEL_CPU_BYTES (64 * 1024)
 
@@ -99,6 +100,7 @@ const char *guest_end_name(enum guest_end end)
         [GUEST_FAILURE] = "failure", [GUEST_CRASH] = "crash",
         [GUEST_REFUSED] = "refused", [GUEST_TIME_LIMIT] = "time-limit",
         [GUEST_KILLED] = "killed",   [GUEST_VMM_FAULT] = "vmm-fault",
+        [GUEST_RESET] = "reset",
     };
 
     return end < GUEST_END_COUNT ? names[end] : "?";
@@ -173,6 +175,10 @@ static const char *fill_params(struct manager *m, struct guest *g, handle_t vm_i
         .populate = c->populate,
         .module_count = c->module_count,
         .phys_bits = m->phys_bits,
+        .weight = c->weight,
+        .affinity = c->pin,
+        .wall_seconds = m->summary.wall_seconds,
+        .wall_tsc = m->summary.boot_tsc,
     };
     format_buffer(s->name, sizeof(s->name), "%s", g->name);
     copy_str(s->options, sizeof(s->options), c->options);
@@ -210,6 +216,7 @@ void guest_start(struct manager *m, struct guest *g)
         .program = &m->vmm,
         .manager = m->event,
         .params_bytes = sizeof(struct vmm_start),
+        .threads = START_VMM_THREADS(c->cpus),
         .memory_bytes = c->memory_bytes,
         .kernel_bytes =
             GUEST_KERNEL_BYTES + c->cpus * GUEST_KERNEL_CPU_BYTES +
@@ -221,6 +228,7 @@ void guest_start(struct manager *m, struct guest *g)
     g->ordered = GUEST_RUNNING;
     g->reason[0] = 0;
     g->start_tsc = sys_tsc();
+    g->limit_tsc = g->limit_tsc ? g->limit_tsc : g->start_tsc;
     if (child_create(&g->child, &args)) {
         wrong = "there is no memory for its process";
     }
@@ -261,6 +269,8 @@ static bool met(const struct guest *g)
         return g->end == GUEST_CRASH;
     case EXPECT_TIME_LIMIT:
         return g->end == GUEST_TIME_LIMIT;
+    case EXPECT_RESET:
+        return g->end == GUEST_RESET;
     }
     return false;
 }
@@ -289,6 +299,7 @@ static void finish(struct manager *m, struct guest *g)
         [EXPECT_SUCCESS] = "success",
         [EXPECT_CRASH] = "crash",
         [EXPECT_TIME_LIMIT] = "time-limit",
+        [EXPECT_RESET] = "reset",
     };
     bool as_expected = met(g);
     bool by_quit = m->quitting && g->end == GUEST_KILLED;
@@ -306,6 +317,24 @@ static void finish(struct manager *m, struct guest *g)
                 manager_ms(m, g->run_tsc), g->exits);
 }
 
+/* The guest comes back after a pause. */
+static void pause(struct manager *m, struct guest *g, u64 now, u32 steps)
+{
+    g->state = GUEST_PAUSE;
+    g->ordered = GUEST_RUNNING;
+    g->restart_tsc = now + ticks_of_ms(m, MIN(steps * RESTART_STEP_MS, RESTART_MAX_MS));
+}
+
+/* It reset its machine, which it may do as often as it likes, but not to keep the host busy. */
+static void reset(struct manager *m, struct guest *g, u64 now)
+{
+    bool quick = now - g->start_tsc < ticks_of_ms(m, QUICK_RESET_MS);
+
+    output_line(&m->out, "guest %s: %s, starting again", g->name, reason_of(g));
+    pause(m, g, now, g->quick_resets);
+    g->quick_resets = quick ? g->quick_resets + 1 : 0;
+}
+
 /* The process is gone and its text printed: account for the run, then restart or finish. */
 static void ended(struct manager *m, struct guest *g, enum guest_end end)
 {
@@ -319,12 +348,19 @@ static void ended(struct manager *m, struct guest *g, enum guest_end end)
         g->vm = 0;
     }
     child_destroy(&g->child);
+    if (g->end == GUEST_RESET && g->config->on_reset == ON_RESET_RESTART) {
+        if (!m->quitting && g->ordered == GUEST_RUNNING) {
+            reset(m, g, now);
+            return;
+        }
+        g->end = m->quitting ? GUEST_KILLED : g->ordered;
+    }
     if (!wants_restart(m, g)) {
         finish(m, g);
         return;
     }
-    u64 pause = ticks_of_ms(m, MIN(g->restarts * RESTART_STEP_MS, RESTART_MAX_MS));
-    g->restarts++;
+    pause(m, g, now, g->restarts++);
+    g->limit_tsc = 0;
     if (g->config->restart_limit) {
         output_line(&m->out, "guest %s ended: %s, restarting (%u of %u)", g->name, reason_of(g),
                     g->restarts, g->config->restart_limit);
@@ -332,9 +368,6 @@ static void ended(struct manager *m, struct guest *g, enum guest_end end)
         output_line(&m->out, "guest %s ended: %s, restarting (%u)", g->name, reason_of(g),
                     g->restarts);
     }
-    g->state = GUEST_PAUSE;
-    g->ordered = GUEST_RUNNING;
-    g->restart_tsc = now + pause;
 }
 
 /* How it ended, from what the kernel says and, if the process exited by itself, from its status. */
@@ -349,7 +382,7 @@ static void note_end(struct guest *g, const struct process_info *info)
         g->end = g->ordered != GUEST_RUNNING ? g->ordered : GUEST_KILLED;
     } else if (info->status == GUEST_SUCCESS || info->status == GUEST_FAILURE ||
                info->status == GUEST_CRASH || info->status == GUEST_REFUSED ||
-               info->status == GUEST_VMM_FAULT) {
+               info->status == GUEST_VMM_FAULT || info->status == GUEST_RESET) {
         g->end = (enum guest_end)info->status;
         child_reason(&g->child, g->reason, sizeof(g->reason));
     } else {
@@ -369,7 +402,7 @@ static bool poll_active(struct manager *m, struct guest *g, u64 bits, u64 now)
     bool more = child_print(&g->child, &m->out, now);
 
     child_print_partial(&g->child, &m->out, now, ticks_of_ms(m, PARTIAL_LINE_MS));
-    if (limit && g->ordered == GUEST_RUNNING && now - g->start_tsc >= ticks_of_ms(m, limit)) {
+    if (limit && g->ordered == GUEST_RUNNING && now - g->limit_tsc >= ticks_of_ms(m, limit)) {
         guest_stop(g, GUEST_TIME_LIMIT);
     }
     if ((bits & CHILD_END_BIT(g->index)) && child_ended(&g->child, &info)) {
@@ -423,7 +456,7 @@ u64 guests_deadline(const struct manager *m, u64 now)
             soonest = MIN(soonest, g->restart_tsc);
         } else if (g->state == GUEST_ACTIVE && g->config->time_limit_ms &&
                    g->ordered == GUEST_RUNNING) {
-            soonest = MIN(soonest, g->start_tsc + ticks_of_ms(m, g->config->time_limit_ms));
+            soonest = MIN(soonest, g->limit_tsc + ticks_of_ms(m, g->config->time_limit_ms));
         }
     }
     return MAX(soonest, now);

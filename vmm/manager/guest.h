@@ -31,10 +31,12 @@ struct guest {
     enum guest_end end;     /* how it ended last */
     char reason[START_TEXT_BYTES];
     u32 restarts;
-    u64 start_tsc;   /* of this run */
-    u64 restart_tsc; /* when to start again */
-    u64 run_tsc;     /* of all runs that have ended */
-    u64 exits;       /* of all runs that have ended */
+    u32 quick_resets; /* in a row */
+    u64 start_tsc;    /* of this run */
+    u64 limit_tsc;    /* when the time limit began: a reset does not begin it again */
+    u64 restart_tsc;  /* when to start again */
+    u64 run_tsc;      /* of all runs that have ended */
+    u64 exits;        /* of all runs that have ended */
 };
 
 /* Makes the list of guests from the configuration. NULL, or what is wrong. */

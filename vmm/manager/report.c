@@ -101,6 +101,7 @@ static s64 start_selftest(struct manager *m, struct child *c, const struct progr
         .program = p,
         .manager = m->event,
         .params_bytes = sizeof(struct test_start),
+        .threads = 1,
         .memory_bytes = SELFTEST_MEMORY_BYTES,
         .kernel_bytes = SELFTEST_KERNEL_BYTES,
     };
@@ -221,10 +222,10 @@ void report_list(struct manager *m)
 
     for (u32 i = 0; i < m->guest_count; i++) {
         const struct guest *g = &m->guests[i];
-        output_line(&m->out, "  %-24s %-10s %-10s %5lu MiB %8lu ms %10lu exits", g->name,
+        output_line(&m->out, "  %-24s %-10s %-10s %2u cpus %5lu MiB %8lu ms %10lu exits", g->name,
                     states[g->state], g->state == GUEST_DONE ? guest_end_name(g->end) : "",
-                    g->config->memory_bytes >> 20, manager_ms(m, guest_run_tsc(g, now)),
-                    guest_exits(g));
+                    g->config->cpus, g->config->memory_bytes >> 20,
+                    manager_ms(m, guest_run_tsc(g, now)), guest_exits(g));
     }
 }
 
@@ -241,11 +242,11 @@ void report_stats(struct manager *m, const struct guest *g)
         return;
     }
     output_line(&m->out,
-                "%s: %lu exits, %lu ms in the guest, %lu ms in all; %lu KiB of RAM, %lu KiB of "
-                "tables; its process: %lu KiB, kernel %lu KiB",
-                g->name, s.exits_total, manager_ms(m, s.guest_tsc), manager_ms(m, info.run_tsc),
-                s.memory_bytes / 1024, s.table_bytes / 1024, info.memory_bytes / 1024,
-                info.kernel_bytes / 1024);
+                "%s: %u cpus, %lu exits, %lu ms in the guest, %lu ms in all; %lu KiB of RAM, %lu "
+                "KiB of tables; its process: %lu KiB, kernel %lu KiB",
+                g->name, g->config->cpus, s.exits_total, manager_ms(m, s.guest_tsc),
+                manager_ms(m, info.run_tsc), s.memory_bytes / 1024, s.table_bytes / 1024,
+                info.memory_bytes / 1024, info.kernel_bytes / 1024);
     for (u32 i = 0; i < EXIT_COUNT; i++) {
         if (s.exits[i]) {
             output_line(&m->out, "  %-16s %12lu", names[i], s.exits[i]);
