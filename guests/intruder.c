@@ -100,7 +100,7 @@ static void widths_at(u64 pa)
 static void physical(void)
 {
     static const u64 places[] = {
-        0xa0000,    0xb8000,    0xc0000,    0xf0000,    0xfec00000, 0xfed00000, 0xfed40000,
+        0xa0000,    0xb8000,    0xc0000,    0xd0000,    0xfec00000, 0xfed00000, 0xfed40000,
         0xfee00000, 0xfee00300, 0xffc00000, 0xfff00000, 0xfffff000, 0xe0000000, 0xb0000000,
     };
     u64 end = ALIGN_UP(boot.memory_end, PAGE_SIZE), limit = 1ull << phys_bits();
@@ -113,7 +113,7 @@ static void physical(void)
         look_at(places[i]);
         widths_at(places[i]);
     }
-    for (u64 pa = 0xa0000; pa < 0x100000; pa += PAGE_SIZE) {
+    for (u64 pa = 0xa0000; pa < 0xe0000; pa += PAGE_SIZE) { /* then comes the BIOS area */
         look_at(pa);
     }
     for (u64 pa = end; pa < end + (quick ? 1 << 20 : 8 << 20) && pa < limit; pa += PAGE_SIZE) {

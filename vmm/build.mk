@@ -30,8 +30,24 @@ $(BUILD)/user/lib.a: $(USER_LIB)
 	$(Q)rm -f $@
 	$(Q)ar rcsD $@ $^
 
+# The guest's DSDT is compiled to AML and from there to a constant, for whoever is linked with
+# vmm/machine/dsdt.o: the VMM, and tests.
+IASL ?= iasl
+
+$(BUILD)/dsdt.c: vmm/machine/dsdt.asl
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  IASL    $<"
+	$(Q)$(IASL) -we -p $(BUILD)/dsdt $< >$(BUILD)/dsdt.log || { cat $(BUILD)/dsdt.log; false; }
+	$(Q){ echo '#include "vmm/machine/firmware.h"'; echo 'const u8 firmware_dsdt[] = {'; \
+	    od -An -v -tx1 $(BUILD)/dsdt.aml | sed 's/ \(..\)/0x\1,/g'; \
+	    echo '};'; echo 'const u32 firmware_dsdt_bytes = sizeof(firmware_dsdt);'; } >$@
+
+$(BUILD)/%/vmm/machine/dsdt.o: $(BUILD)/dsdt.c
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_COMMON) -c -o $@ $<
+
 $(BUILD)/manager.elf: $(MANAGER_C:%.c=$(BUILD)/user/%.o)
-$(BUILD)/vmm.elf: $(VMM_C:%.c=$(BUILD)/user/%.o)
+$(BUILD)/vmm.elf: $(VMM_C:%.c=$(BUILD)/user/%.o) $(BUILD)/user/vmm/machine/dsdt.o
 $(BUILD)/selftest.elf: $(SELFTEST_C:%.c=$(BUILD)/user/%.o)
 
 $(PROGRAMS): $(USER_STUBS) $(BUILD)/user/lib.a arch/x86/user/user.ld

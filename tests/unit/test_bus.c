@@ -208,9 +208,9 @@ static void test_ram_layout(void **state)
         u32 count;
         u64 last_gpa, last_bytes;
     } cases[] = {
-        {1ull << 20,          1, 0,           0xa0000                },
-        {16ull << 20,         2, 0x100000,    15ull << 20            },
-        {3ull << 30,          2, 0x100000,    (3ull << 30) - 0x100000},
+        {1ull << 20,          2, 0xe0000,     0x20000                },
+        {16ull << 20,         2, 0xe0000,     (16ull << 20) - 0xe0000},
+        {3ull << 30,          2, 0xe0000,     (3ull << 30) - 0xe0000 },
         {(3ull << 30) + 4096, 3, 0x100000000, 4096                   },
         {64ull << 30,         3, 0x100000000, 61ull << 30            },
     };
@@ -225,6 +225,45 @@ static void test_ram_layout(void **state)
     }
 }
 
+/* The map: sorted, no overlap, and all that it calls available is RAM. */
+static void test_ram_map(void **state)
+{
+    static const struct {
+        u64 memory;
+        u32 count;
+        struct ram_area area[4];
+    } cases[] = {
+        {1ull << 20, 2, {{0, 0x9fc00, RAM_AREA_AVAILABLE}, {0x9fc00, 0x60400, RAM_AREA_RESERVED}}},
+        {2ull << 20,
+         3,             {{0, 0x9fc00, RAM_AREA_AVAILABLE},
+          {0x9fc00, 0x60400, RAM_AREA_RESERVED},
+          {0x100000, 0x100000, RAM_AREA_AVAILABLE}}                                   },
+        {4ull << 30,
+         4,             {{0, 0x9fc00, RAM_AREA_AVAILABLE},
+          {0x9fc00, 0x60400, RAM_AREA_RESERVED},
+          {0x100000, 0xbff00000, RAM_AREA_AVAILABLE},
+          {0x100000000, 0x40000000, RAM_AREA_AVAILABLE}}                              },
+    };
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct ram r = {0};
+        ram_layout(&r, cases[i].memory);
+        ram_layout(&r, cases[i].memory); /* what was there before does not matter */
+        assert_int_equal(r.area_count, cases[i].count);
+        for (u32 n = 0; n < r.area_count; n++) {
+            const struct ram_area *a = &r.area[n];
+            gpa_t last = GPA(a->gpa + a->bytes - 1);
+            u64 available = a->type == RAM_AREA_AVAILABLE;
+            assert_memory_equal(a, &cases[i].area[n], sizeof(*a));
+            assert_int_equal(ram_available_at(&r, GPA(a->gpa)), available * a->bytes);
+            assert_int_equal(ram_available_at(&r, last), available);
+            assert_true(!available || ram_bytes_at(&r, GPA(a->gpa)) >= a->bytes);
+        }
+        assert_int_equal(ram_available_at(&r, GPA(~0ull)), 0);
+    }
+}
+
 static void test_ram_bounds(void **state)
 {
     static const struct {
@@ -235,8 +274,10 @@ static void test_ram_bounds(void **state)
         {0x9ffff,   1,     true },
         {0x9ffff,   2,     false},
         {0xa0000,   1,     false},
-        {0xfffff,   1,     false},
-        {0xfffff,   2,     false},
+        {0xdffff,   1,     false},
+        {0xdffff,   2,     false},
+        {0xe0000,   1,     true },
+        {0xfffff,   2,     true },
         {0x100000,  4096,  true },
         {0x1fffff,  1,     true },
         {0x1fffff,  2,     false},
@@ -283,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_port_tables_fill_up),
         cmocka_unit_test(test_registers),
         cmocka_unit_test(test_ram_layout),
+        cmocka_unit_test(test_ram_map),
         cmocka_unit_test(test_ram_bounds),
     };
 

@@ -146,6 +146,10 @@ static void test_refusals(void **state)
         {0x100000,    0x100000,                MODE_REAL,      "real mode"              },
         {0x100000000, 0x100000000,             MODE_PROTECTED, "protected mode"         },
         {0x9f000,     0x9f000,                 MODE_PROTECTED, "needs memory"           },
+        {0x9e800,     0x9e800,                 MODE_PROTECTED, NULL                     },
+        {0x9e900,     0x9e900,                 MODE_PROTECTED, "needs memory"           },
+        {0xe0000,     0xe0000,                 MODE_REAL,      "needs memory"           },
+        {0xff000,     0xff000,                 MODE_REAL,      "needs memory"           },
         {0x3ff000,    0x3ff000,                MODE_PROTECTED, "needs memory"           },
         {0x10000,     0x10000,                 3,              "real, protected or long"},
     };

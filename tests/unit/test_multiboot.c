@@ -132,7 +132,7 @@ static void test_version1(void **state)
 
     u64 info = s.gpr[GPR_RBX];
     assert_int_equal(get(info), 0x24d);
-    assert_int_equal(get(info + 4), 640);
+    assert_int_equal(get(info + 4), 639);
     assert_int_equal(get(info + 8), 3 * 1024);
     assert_string_equal(text(get(info + 16)), "tests/kernel.elf -v all");
     assert_int_equal(get(info + 20), 2);
@@ -146,8 +146,8 @@ static void test_version1(void **state)
     assert_string_equal(text(get(mods + 24)), "empty");
 
     static const u64 map[][3] = {
-        {0,        0xa0000, 1},
-        {0xa0000,  0x60000, 2},
+        {0,        0x9fc00, 1},
+        {0x9fc00,  0x60400, 2},
         {0x100000, 3 << 20, 1}
     };
     assert_int_equal(get(info + 44), 3 * 24);
@@ -175,6 +175,7 @@ static void test_version1_refusals(void **state)
         {0x118, 0x400001,   "needs memory"     },
         {0x118, 0xffffffff, "needs memory"     },
         {0x11c, 0xa0000,    "entry point"      },
+        {0x11c, 0x9fc00,    "entry point"      },
         {0x11c, 0x400000,   "entry point"      },
     };
 
@@ -283,9 +284,12 @@ static void test_elf(void **state)
     assert_true(load());
     assert_int_equal(s.gpr[GPR_RBX], 0x101000);
     assert_int_equal(ram.base[0x9d000], 0x22);
-    elf(false, 0x400000);
-    header1(0x200, 0);
-    expect_refusal("a segment needs memory");
+    static const u32 taken[] = {0x400000, 0x9f500, 0x9fc00, 0xe0000, 0xffff0}; /* or not there */
+    for (u32 i = 0; i < ARRAY_SIZE(taken); i++) {
+        elf(false, taken[i]);
+        header1(0x200, 0);
+        expect_refusal("a segment needs memory");
+    }
     elf(false, 0x180000);
     header1(0x200, 0);
     file[16] = 3;
@@ -327,7 +331,7 @@ static u64 find_tag(u32 type)
 static void test_version2(void **state)
 {
     static const u32 tags[] = {
-        1,       16, 3,        6,                   /* request: modules and map */
+        1,       20, 3,        6,        14,     0, /* request: modules, map and ACPI */
         4,       12, 2,        0,                   /* console flags: not required */
         6,       8,                                 /* module alignment */
         10,      24, 0x100000, 0x400000, 0x1000, 0, /* relocatable */
@@ -338,6 +342,7 @@ static void test_version2(void **state)
     static const u8 module[] = "initial disk";
 
     (void)state;
+    memcpy(ram.base + 0xf0000, "RSD PTR and what comes after it.....", 36);
     elf(true, 0x180000);
     header2(tags, ARRAY_SIZE(tags));
     header1(0x300, 0x8000); /* version 1 would refuse: version 2 comes first */
@@ -354,7 +359,7 @@ static void test_version2(void **state)
     assert_int_equal(get(tag + 12), 0x181000 + sizeof(module));
     assert_string_equal(text(tag + 16), "disk ro");
     tag = find_tag(4);
-    assert_int_equal(get(tag + 8), 640);
+    assert_int_equal(get(tag + 8), 639);
     assert_int_equal(get(tag + 12), 3072);
     tag = find_tag(6);
     assert_int_equal(get(tag + 4), 16 + 3 * 24);
@@ -362,6 +367,12 @@ static void test_version2(void **state)
     assert_int_equal(get64(tag + 16 + 48), 0x100000);
     assert_int_equal(get64(tag + 16 + 56), 3 << 20);
     assert_int_equal(get(find_tag(21) + 8), 0x100000);
+    tag = find_tag(14); /* the RSDP, as old and new systems know it */
+    assert_int_equal(get(tag + 4), 8 + 20);
+    assert_memory_equal(text(tag + 8), "RSD PTR and what com", 20);
+    tag = find_tag(15);
+    assert_int_equal(get(tag + 4), 8 + 36);
+    assert_memory_equal(text(tag + 8), "RSD PTR and what comes after it.....", 36);
     assert_int_not_equal(find_tag(0), 0);
 }
 

@@ -6,11 +6,12 @@
  * of the command line (the configuration's options, NUL-terminated), (E/R)DI = MiB of RAM from
  * address 0 to the first hole above 1 MiB, (E/R)SP = 0x7c00. Low memory:
  *
+ *   0x0400 BIOS data area (vmm/machine/firmware.h)
  *   0x0500 GDT: 0x08 code of the mode, 0x10 data, 0x18 32-bit code, 0x20 TSS (protected, long)
  *   0x0600 command line, up to 0xfff
  *   0x1000 long mode: PML4, then the page directory pointers, then four page directories: the first
  *          4 GiB, each address mapped to itself with pages of 2 MiB, writable, user
- *   0x7c00 the stack's top; from here to 0x9ffff, and above 1 MiB, memory is free for the image
+ *   0x7c00 the stack's top; from here to 0x9fbff, and above 1 MiB, memory is free for the image
  *
  * real:      CS = (entry >> 4) & 0xf000, IP = entry & 0xffff (entry below 1 MiB), DS = ES = SS = 0,
  *            IDT at 0 with limit 0x3ff

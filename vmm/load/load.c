@@ -27,24 +27,27 @@ bool load_no_room(const struct load_request *r, u64 gpa, u64 bytes, const char *
         error,
         "%s needs memory from %lx to %lx, and the guest has RAM from 0 to %llx and from "
         "%llx to %lx",
-        what, gpa, gpa + bytes, RAM_LOW_END, RAM_HIGH, last->gpa + last->bytes);
+        what, gpa, gpa + bytes, RAM_EBDA, RAM_HIGH, last->gpa + last->bytes);
 }
 
 bool load_copy(const struct load_request *r, u64 gpa, const void *data, u64 bytes, const char *what,
                struct load_error *error)
 {
-    return ram_write(r->ram, GPA(gpa), data, bytes) || load_no_room(r, gpa, bytes, what, error);
+    return (ram_available_at(r->ram, GPA(gpa)) >= bytes &&
+            ram_write(r->ram, GPA(gpa), data, bytes)) ||
+           load_no_room(r, gpa, bytes, what, error);
 }
 
 bool load_zero(const struct load_request *r, u64 gpa, u64 bytes, const char *what,
                struct load_error *error)
 {
-    return ram_zero(r->ram, GPA(gpa), bytes) || load_no_room(r, gpa, bytes, what, error);
+    return (ram_available_at(r->ram, GPA(gpa)) >= bytes && ram_zero(r->ram, GPA(gpa), bytes)) ||
+           load_no_room(r, gpa, bytes, what, error);
 }
 
 u64 load_memory_mib(const struct ram *ram)
 {
-    return (RAM_HIGH + ram_bytes_at(ram, GPA(RAM_HIGH))) >> 20;
+    return (RAM_HIGH + ram_available_at(ram, GPA(RAM_HIGH))) >> 20;
 }
 
 void load_protected_state(struct vcpu_state *s, u16 code, u16 data)

@@ -19,7 +19,7 @@ struct load_file {
 };
 
 struct load_request {
-    const struct ram *ram; /* zeroed */
+    const struct ram *ram; /* zeroed, but for what firmware_build() put there */
     u32 image;             /* enum config_image */
     struct load_file file;
     struct load_file modules[CONFIG_MAX_MODULES];
@@ -46,14 +46,15 @@ bool load_image(const struct load_request *r, struct vcpu_state *state,
 /* Sets the text; always returns false. */
 bool load_fail(struct load_error *error, const char *format, ...) PRINTF(2, 3);
 
-/* Copies to guest memory, or fails with a sentence about what (a name for these bytes). */
+/* Copies to memory that the map calls available, or fails with a sentence about what (a name for
+ * these bytes). */
 bool load_copy(const struct load_request *r, u64 gpa, const void *data, u64 bytes, const char *what,
                struct load_error *error) MUST_CHECK;
 /* The same with zeroes. */
 bool load_zero(const struct load_request *r, u64 gpa, u64 bytes, const char *what,
                struct load_error *error) MUST_CHECK;
 
-/* Fails for bytes at gpa that are not in the guest's memory (below 4 GiB). */
+/* Fails for bytes at gpa that the guest's image cannot have. */
 bool load_no_room(const struct load_request *r, u64 gpa, u64 bytes, const char *what,
                   struct load_error *error);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What both versions of Multiboot share: the image, modules, the memory map and the block. */
+/* What both versions of Multiboot share: the image, modules and the block. */
 #include "vmm/load/multiboot.h"
 
 #include "lib/elf.h"
@@ -8,7 +8,7 @@
 static bool entry_in_ram(const struct load_request *r, const struct mb_image *image,
                          struct load_error *error)
 {
-    if (image->entry > 0xffffffff || !ram_bytes_at(r->ram, GPA(image->entry))) {
+    if (image->entry > 0xffffffff || !ram_available_at(r->ram, GPA(image->entry))) {
         return load_fail(error, "the entry point %lx is not in the guest's memory below 4 GiB",
                          image->entry);
     }
@@ -30,7 +30,7 @@ bool mb_load_elf(const struct load_request *r, struct mb_image *image, struct lo
     }
     *image = (struct mb_image){.low = ~0ull, .entry = e.entry};
     for (u32 i = 0; elf_next(&e, &i, &s);) {
-        if (s.paddr >= RAM_ABOVE || ram_bytes_at(r->ram, GPA(s.paddr)) < s.memory_bytes) {
+        if (s.paddr >= RAM_ABOVE || ram_available_at(r->ram, GPA(s.paddr)) < s.memory_bytes) {
             return load_no_room(r, s.paddr, s.memory_bytes, "a segment", error);
         }
         if (!load_copy(r, s.paddr, r->file.data + s.offset, s.file_bytes, "a segment", error)) {
@@ -74,7 +74,7 @@ bool mb_load_address(const struct load_request *r, u64 header_offset, const stru
         return load_fail(error, "bss_end_addr %x is below the end of the data, %lx",
                          a->bss_end_addr, end);
     }
-    if (load >= RAM_ABOVE || ram_bytes_at(r->ram, GPA(load)) < bss_end - load) {
+    if (load >= RAM_ABOVE || ram_available_at(r->ram, GPA(load)) < bss_end - load) {
         return load_no_room(r, load, bss_end - load, "the image", error);
     }
     if (!load_copy(r, load, r->file.data + offset, bytes, "the image", error)) {
@@ -140,19 +140,6 @@ void mb_patch(struct mb_block *b, u32 gpa, const void *data, u32 n)
     if (at + n <= b->bytes) {
         memcpy(b->data + at, data, n);
     }
-}
-
-u32 mb_memory_map(const struct ram *ram, struct mb_range map[MULTIBOOT_MAX_MAP])
-{
-    u32 n = 0;
-
-    for (u32 i = 0; i < ram->count; i++) {
-        map[n++] = (struct mb_range){ram->range[i].gpa, ram->range[i].bytes, MB_MEMORY_AVAILABLE};
-        if (i == 0) {
-            map[n++] = (struct mb_range){RAM_LOW_END, RAM_HIGH - RAM_LOW_END, MB_MEMORY_RESERVED};
-        }
-    }
-    return n;
 }
 
 bool mb_finish(const struct load_request *r, const struct mb_block *b, struct load_error *error)

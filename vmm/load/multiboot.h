@@ -18,12 +18,11 @@ bool multiboot_load(const struct load_request *r, struct vcpu_state *state,
 
 /* --- between the files of the loader --- */
 
-#define MULTIBOOT_BLOCK       0x9c000 /* up to 0x9ffff */
-#define MULTIBOOT_BLOCK_BYTES 0x4000
+#define MULTIBOOT_BLOCK       0x9c000
+#define MULTIBOOT_BLOCK_BYTES 0x3c00 /* up to RAM_EBDA */
 #define MULTIBOOT_LOADER_NAME "Socle"
 #define MULTIBOOT_CODE        0x10 /* selectors at the entry; there is no GDT behind them */
 #define MULTIBOOT_DATA        0x18
-#define MULTIBOOT_MAX_MAP     (RAM_MAX_RANGES + 1)
 
 /* The image in guest memory. */
 struct mb_image {
@@ -36,13 +35,6 @@ struct mb_address {
     u32 header_addr, load_addr, load_end_addr, bss_end_addr;
 };
 #define MB_LOAD_FROM_START 0xffffffff /* load_addr: from the first byte of the file */
-
-struct mb_range {
-    u64 base, bytes;
-    u32 type;
-};
-#define MB_MEMORY_AVAILABLE 1
-#define MB_MEMORY_RESERVED  2
 
 /* The information block: made here, copied to guest memory when it is complete. */
 struct mb_block {
@@ -69,7 +61,6 @@ u32 mb_put(struct mb_block *b, const void *data, u64 n, u32 align);
 u32 mb_put_command(struct mb_block *b, const char *name, const char *args);
 /* Overwrites bytes that are in the block already. */
 void mb_patch(struct mb_block *b, u32 gpa, const void *data, u32 n);
-u32 mb_memory_map(const struct ram *ram, struct mb_range map[MULTIBOOT_MAX_MAP]);
 bool mb_finish(const struct load_request *r, const struct mb_block *b, struct load_error *error);
 
 /* Each version: false with error->text empty when the file has no such header. */

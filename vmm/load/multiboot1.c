@@ -46,8 +46,7 @@ struct mb1_module {
 
 struct mb1_mmap {
     u32 size; /* of what follows */
-    u64 base, bytes;
-    u32 type;
+    struct ram_area area;
 } PACKED;
 _Static_assert(sizeof(struct mb1_mmap) == 24, "Multiboot layouts");
 
@@ -96,12 +95,10 @@ static u32 put_info(const struct load_request *r, const struct mb_module *module
     struct mb1_info info = {
         .flags =
             MB1_INFO_MEMORY | MB1_INFO_COMMAND | MB1_INFO_MODULES | MB1_INFO_MMAP | MB1_INFO_LOADER,
-        .mem_lower = RAM_LOW_END / 1024,
-        .mem_upper = (u32)(ram_bytes_at(r->ram, GPA(RAM_HIGH)) / 1024),
+        .mem_lower = RAM_EBDA / 1024,
+        .mem_upper = (u32)(ram_available_at(r->ram, GPA(RAM_HIGH)) / 1024),
         .mods_count = r->module_count,
     };
-    struct mb_range map[MULTIBOOT_MAX_MAP];
-    u32 map_count = mb_memory_map(r->ram, map);
     u32 gpa = mb_put(b, NULL, sizeof(info), 8);
 
     info.cmdline = mb_put_command(b, r->file.name, r->options);
@@ -115,10 +112,10 @@ static u32 put_info(const struct load_request *r, const struct mb_module *module
         };
         mb_patch(b, info.mods_addr + i * (u32)sizeof(m), &m, sizeof(m));
     }
-    info.mmap_length = map_count * (u32)sizeof(struct mb1_mmap);
+    info.mmap_length = r->ram->area_count * (u32)sizeof(struct mb1_mmap);
     info.mmap_addr = mb_put(b, NULL, info.mmap_length, 8);
-    for (u32 i = 0; i < map_count; i++) {
-        struct mb1_mmap m = {sizeof(m) - sizeof(m.size), map[i].base, map[i].bytes, map[i].type};
+    for (u32 i = 0; i < r->ram->area_count; i++) {
+        struct mb1_mmap m = {sizeof(m.area), r->ram->area[i]};
         mb_patch(b, info.mmap_addr + i * (u32)sizeof(m), &m, sizeof(m));
     }
     mb_patch(b, gpa, &info, sizeof(info));

@@ -2,6 +2,7 @@
 /* Multiboot 2 (specification 2.0, "OS image format", "i386 machine state", "Boot information"). */
 #include "lib/string.h"
 #include "vmm/load/multiboot.h"
+#include "vmm/machine/firmware.h"
 
 #define MB2_SEARCH     32768
 #define MB2_MAGIC      0xe85250d6
@@ -32,10 +33,13 @@ enum {
 #define MB2_INFO_MODULE    3
 #define MB2_INFO_MEMORY    4
 #define MB2_INFO_MMAP      6
+#define MB2_INFO_ACPI_OLD  14 /* copies of the RSDP: what ACPI 1.0 has of it, all of it */
+#define MB2_INFO_ACPI_NEW  15
 #define MB2_INFO_LOAD_BASE 21
 #define MB2_INFO_OFFERED                                                                           \
     (BIT(MB2_INFO_COMMAND) | BIT(MB2_INFO_LOADER) | BIT(MB2_INFO_MODULE) | BIT(MB2_INFO_MEMORY) |  \
-     BIT(MB2_INFO_MMAP) | BIT(MB2_INFO_LOAD_BASE))
+     BIT(MB2_INFO_MMAP) | BIT(MB2_INFO_ACPI_OLD) | BIT(MB2_INFO_ACPI_NEW) |                        \
+     BIT(MB2_INFO_LOAD_BASE))
 
 struct mb2_header {
     u32 magic, architecture, length, checksum;
@@ -51,8 +55,8 @@ struct mb2_info_tag {
 };
 
 struct mb2_mmap {
-    u64 base, bytes;
-    u32 type, reserved;
+    struct ram_area area;
+    u32 reserved;
 };
 _Static_assert(sizeof(struct mb2_header) == 16 && sizeof(struct mb2_mmap) == 24,
                "Multiboot layouts");
@@ -194,7 +198,7 @@ static bool load_kernel(const struct load_request *r, const struct mb2_header *h
             return false;
         }
     }
-    if (!ram_bytes_at(r->ram, GPA(image->entry))) {
+    if (!ram_available_at(r->ram, GPA(image->entry))) {
         return load_fail(error, "the entry point %lx is not in the guest's memory", image->entry);
     }
     return true;
@@ -225,14 +229,13 @@ static u32 put_info(const struct load_request *r, const struct wishes *w,
                     const struct mb_image *image, const struct mb_module *modules,
                     struct mb_block *b)
 {
-    u32 memory[2] = {RAM_LOW_END / 1024, (u32)(ram_bytes_at(r->ram, GPA(RAM_HIGH)) / 1024)};
+    u32 memory[2] = {RAM_EBDA / 1024, (u32)(ram_available_at(r->ram, GPA(RAM_HIGH)) / 1024)};
     struct {
         u32 entry_size, entry_version;
-        struct mb2_mmap entry[MULTIBOOT_MAX_MAP];
+        struct mb2_mmap entry[RAM_MAX_AREAS];
     } mmap = {.entry_size = sizeof(struct mb2_mmap)};
-    struct mb_range map[MULTIBOOT_MAX_MAP];
-    u32 count = mb_memory_map(r->ram, map);
     u32 load_base = (u32)image->low;
+    u8 rsdp[FIRMWARE_RSDP_BYTES];
     u32 gpa = mb_put(b, NULL, 8, 8); /* total size, reserved */
 
     put_command_tag(b, MB2_INFO_COMMAND, NULL, 0, r->file.name, r->options);
@@ -242,11 +245,15 @@ static u32 put_info(const struct load_request *r, const struct wishes *w,
                         r->modules[i].args);
     }
     put_tag(b, MB2_INFO_MEMORY, memory, sizeof(memory));
-    for (u32 i = 0; i < count; i++) {
-        mmap.entry[i] = (struct mb2_mmap){map[i].base, map[i].bytes, map[i].type, 0};
+    for (u32 i = 0; i < r->ram->area_count; i++) {
+        mmap.entry[i].area = r->ram->area[i];
     }
     put_tag(b, MB2_INFO_MMAP, &mmap,
-            (u32)(offsetof(typeof(mmap), entry) + count * sizeof(mmap.entry[0])));
+            (u32)(offsetof(typeof(mmap), entry) + r->ram->area_count * sizeof(mmap.entry[0])));
+    if (ram_read(r->ram, rsdp, GPA(FIRMWARE_RSDP), sizeof(rsdp))) {
+        put_tag(b, MB2_INFO_ACPI_OLD, rsdp, FIRMWARE_RSDP_OLD_BYTES);
+        put_tag(b, MB2_INFO_ACPI_NEW, rsdp, sizeof(rsdp));
+    }
     if (w->relocatable) {
         put_tag(b, MB2_INFO_LOAD_BASE, &load_base, sizeof(load_base));
     }

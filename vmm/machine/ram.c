@@ -1,21 +1,32 @@
 /* SPDX-License-Identifier: MIT */
-/* Guest RAM and its accessor. */
+/* Guest RAM, its map and its accessor. */
 #include "vmm/machine/ram.h"
 
 #include "lib/string.h"
 
+static void add_area(struct ram *r, u64 gpa, u64 end, u32 type)
+{
+    if (gpa < end) {
+        r->area[r->area_count++] = (struct ram_area){gpa, end - gpa, type};
+    }
+}
+
 void ram_layout(struct ram *r, u64 memory_bytes)
 {
     u64 below = MIN(memory_bytes, RAM_HOLE);
+    u64 above = RAM_ABOVE + memory_bytes - below;
 
     r->count = 0;
-    r->range[r->count++] = (struct ram_range){0, MIN(below, RAM_LOW_END)};
-    if (below > RAM_HIGH) {
-        r->range[r->count++] = (struct ram_range){RAM_HIGH, below - RAM_HIGH};
+    r->range[r->count++] = (struct ram_range){0, RAM_LOW_END};
+    r->range[r->count++] = (struct ram_range){RAM_BIOS, below - RAM_BIOS};
+    if (above > RAM_ABOVE) {
+        r->range[r->count++] = (struct ram_range){RAM_ABOVE, above - RAM_ABOVE};
     }
-    if (memory_bytes > below) {
-        r->range[r->count++] = (struct ram_range){RAM_ABOVE, memory_bytes - below};
-    }
+    r->area_count = 0;
+    add_area(r, 0, RAM_EBDA, RAM_AREA_AVAILABLE);
+    add_area(r, RAM_EBDA, RAM_HIGH, RAM_AREA_RESERVED);
+    add_area(r, RAM_HIGH, below, RAM_AREA_AVAILABLE);
+    add_area(r, RAM_ABOVE, above, RAM_AREA_AVAILABLE);
 }
 
 u64 ram_bytes_at(const struct ram *r, gpa_t gpa)
@@ -25,6 +36,19 @@ u64 ram_bytes_at(const struct ram *r, gpa_t gpa)
 
         if (offset < r->range[i].bytes) {
             return r->range[i].bytes - offset;
+        }
+    }
+    return 0;
+}
+
+u64 ram_available_at(const struct ram *r, gpa_t gpa)
+{
+    for (u32 i = 0; i < r->area_count; i++) {
+        const struct ram_area *a = &r->area[i];
+        u64 offset = gpa.v - a->gpa;
+
+        if (a->type == RAM_AREA_AVAILABLE && offset < a->bytes) {
+            return a->bytes - offset;
         }
     }
     return 0;
