@@ -139,7 +139,7 @@ static void check_registers(struct machine *m, struct model *o)
     }
     o->index = index;
     bus_write(&m->bus, GPA(IOAPIC_BASE), 4, index);
-    check(m->message_count == o->messages);
+    check(m->message_count == o->messages); /* reading sends nothing */
 }
 
 static void odd_access(struct machine *m, u8 where, u8 value)
@@ -212,7 +212,10 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
             odd_access(m, data[1], data[0]);
             break;
         }
-        check_registers(m, o);
+        check(m->message_count == o->messages);
+        if (size < 4 || size % 16 < 2) { /* reading all of them takes long */
+            check_registers(m, o);
+        }
     }
     free(o);
     free(io);
