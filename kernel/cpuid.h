@@ -48,6 +48,7 @@ struct cpuid_table {
     u64 efer_allowed; /* EFER bits, without LMA */
     u64 xcr0;         /* state components, 0: no XSAVE */
     u32 phys_bits;
+    u32 crystal_shift; /* leaf 15h: the crystal, which clocks the APIC timer, is TSC >> this */
 };
 
 /* What the table is made from, apart from the host's own CPUID. */

@@ -8,6 +8,7 @@
 #define KERNEL_VCPU_H
 
 #include "kernel/abi.h"
+#include "kernel/apic.h"
 #include "kernel/event.h"
 #include "kernel/object.h"
 #include "lib/types.h"
@@ -22,6 +23,8 @@ struct vm;
 #define VCPU_HAZARD_KICK     BIT(2) /* complete SYS_VCPU_RUN with VX_KICKED */
 #define VCPU_HAZARD_STOP     BIT(3) /* the process is ending */
 #define VCPU_HAZARD_SHUTDOWN BIT(4) /* a triple fault: complete SYS_VCPU_RUN with it */
+#define VCPU_HAZARD_START    BIT(5) /* INIT or SIPI came in: apic.start */
+#define VCPU_HAZARD_EOI      BIT(6) /* complete SYS_VCPU_RUN with VX_EOI */
 
 /* MSRs that are mere storage (kernel/msr.c). */
 enum vcpu_msr { VMSR_MISC_ENABLE, VMSR_MTRR_DEF_TYPE, VMSR_BIOS_SIGN, VMSR_COUNT };
@@ -45,6 +48,7 @@ struct vcpu {
     u32 halted;         /* HLT executed, waits for an event */
     u64 irr[4];         /* shared: pending external interrupts, one bit a vector */
     u32 irr_any;        /* shared: some bit of irr is set */
+    struct apic apic;
 
     /* Guest registers that the CPU shares between guest and host; the hardware holds them while
      * cpu->msrs_of or cpu->resident says so, these copies otherwise. */
@@ -63,5 +67,10 @@ struct vcpu {
 
     void *backend; /* struct vmx_vcpu or struct svm_vcpu, owned by the backend */
 };
+
+static inline void vcpu_set_hazard(struct vcpu *v, u32 bits)
+{
+    __atomic_or_fetch(&v->hazards, bits, __ATOMIC_SEQ_CST);
+}
 
 #endif

@@ -110,6 +110,9 @@ struct virt {
     void (*get_state)(struct vcpu *v, struct vcpu_state *s, u32 groups);
     int (*set_state)(struct vcpu *v, const struct vcpu_state *s, u32 groups);
 
+    /* v->apic.timer_tsc has changed: the guest is left by then. */
+    void (*timer_changed)(struct vcpu *v);
+
     /* Can an external interrupt or NMI be taken at the next entry? */
     bool (*can_take)(struct vcpu *v, enum virt_window w);
     void (*set_window)(struct vcpu *v, enum virt_window w, bool on);

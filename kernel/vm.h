@@ -36,7 +36,12 @@ struct vm {
     u32 ram_count;
     u64 memory_bytes;      /* frames held */
     struct process *payer; /* whose budgets pay for RAM and tables; a reference */
+    /* vcpus[], and each vCPU's thread: while it is held, none of them ends. Messages between local
+     * APICs hold it. */
+    struct spinlock cpus_lock;
     struct vcpu *vcpus[VM_MAX_CPUS];
+    u32 line;        /* shared: the output of the PIC is up */
+    u32 last_lowest; /* the vCPU that got the last interrupt of lowest priority; cpus_lock */
     struct cpuid_table *cpuid;
     /* of vCPUs that ended, so that the statistics outlive them */
     u64 exits[EXIT_COUNT];

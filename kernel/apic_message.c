@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/* Messages between the local APICs of a vm, and to them from its devices. */
+#include "arch/arch.h"
+#include "kernel/apic.h"
+#include "kernel/spinlock.h"
+#include "kernel/vcpu.h"
+#include "kernel/vm.h"
+
+/* PCI format, SDM 3A "Message Signalled Interrupts". */
+#define MSI_ADDRESS            0xfee00000ull
+#define MSI_ADDRESS_MASK       FIELD(63, 20)
+#define MSI_DESTINATION(a)     ((u32)((a) >> 12) & 0xff)
+#define MSI_DESTINATION_EXT(a) ((u32)((a) >> 5) & 0x7f) /* bits 14:8, as KVM's guests have them */
+#define MSI_LOGICAL            BIT(2)
+#define MSI_REDIRECT           BIT(3)
+#define MSI_ASSERT             BIT(14)
+
+/* SDM 3A "Determining IPI Destination". */
+static bool is_for(const struct apic_message *m, u32 at, u32 index)
+{
+    if (m->destination == X2APIC_BROADCAST) {
+        return true;
+    }
+    if (!m->logical) {
+        return m->destination == index;
+    }
+    if (at & APIC_AT_X2APIC) {
+        return m->destination >> 16 == index >> 4 && m->destination >> (index & 15) & 1;
+    }
+    u32 id = at & APIC_AT_LOGICAL;
+    if (m->destination > 0xff) {
+        return false;
+    }
+    if (at & APIC_AT_FLAT) {
+        return m->destination & id;
+    }
+    return m->destination >> 4 == id >> 4 && m->destination & id & 15;
+}
+
+static bool matches(const struct apic_message *m, const struct vcpu *v, const struct vcpu *from)
+{
+    u32 at = __atomic_load_n(&v->apic.address, __ATOMIC_SEQ_CST);
+
+    if (!(at & APIC_AT_ENABLED)) {
+        return false;
+    }
+    /* a disabled one takes NMI, INIT and SIPI only */
+    if (!(at & APIC_AT_SOFTWARE) && (m->mode == APIC_FIXED || m->mode == APIC_LOWEST)) {
+        return false;
+    }
+    switch (m->shorthand) {
+    case ICR_SELF:
+        return v == from;
+    case ICR_ALL:
+        return true;
+    case ICR_OTHERS:
+        return v != from;
+    default:
+        return is_for(m, at, v->index);
+    }
+}
+
+/* Whoever runs v, elsewhere or blocked, takes notice. A hazard that is set already was set by one
+ * who wakes it, or by its own thread on the way to look. */
+static void announce(struct vcpu *v, u32 hazard)
+{
+    u32 before = __atomic_fetch_or(&v->hazards, hazard, __ATOMIC_SEQ_CST);
+
+    if (!(before & hazard) && v->thread != cpu_this()->current) {
+        vcpu_wake(v);
+    }
+}
+
+static void put_vector(struct apic *a, u32 vector, bool level)
+{
+    u64 bit = BIT(vector % 64), *levels = &a->level[vector / 64];
+
+    if (!(__atomic_load_n(levels, __ATOMIC_SEQ_CST) & bit) == level) {
+        __atomic_xor_fetch(levels, bit, __ATOMIC_SEQ_CST);
+    }
+    __atomic_or_fetch(&a->pending[vector / 64], bit, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&a->control[0], 1, __ATOMIC_SEQ_CST);
+}
+
+/* The first of several SIPIs counts; an INIT makes those before it void. */
+static void put_start(struct apic *a, u32 mode, u8 vector)
+{
+    u32 old = 0, new;
+
+    if (mode == APIC_INIT) {
+        __atomic_store_n(&a->start, APIC_START_INIT, __ATOMIC_SEQ_CST);
+        return;
+    }
+    do {
+        new = old &APIC_START_SIPI ? old : old | (u32)APIC_START_SIPI | (u32)vector << 8;
+    } while (!__atomic_compare_exchange_n(&a->start, &old, new, false, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_SEQ_CST));
+}
+
+static u32 put(const struct apic_message *m, struct vcpu *v)
+{
+    struct apic *a = &v->apic;
+    u32 hazard = VCPU_HAZARD_EVENT;
+
+    switch (m->mode) {
+    case APIC_FIXED:
+    case APIC_LOWEST:
+        put_vector(a, m->vector, m->level);
+        break;
+    case APIC_NMI:
+        __atomic_store_n(&v->nmi_pending, 1, __ATOMIC_SEQ_CST);
+        break;
+    case APIC_EXTINT:
+        __atomic_store_n(&a->extint, 1, __ATOMIC_SEQ_CST);
+        break;
+    case APIC_INIT:
+    case APIC_STARTUP:
+        put_start(a, m->mode, m->vector);
+        hazard = VCPU_HAZARD_START;
+        break;
+    default: /* SMI: there is no SMM; reserved */
+        return 0;
+    }
+    announce(v, hazard);
+    return 1;
+}
+
+u32 apic_send(struct vm *vm, const struct apic_message *m, struct vcpu *from)
+{
+    u32 count = 0;
+
+    spin_lock(&vm->cpus_lock);
+    /* lowest priority: one after the other, beginning behind the last one that got one */
+    for (u32 i = 0; i < VM_MAX_CPUS; i++) {
+        u32 at = m->mode == APIC_LOWEST ? (vm->last_lowest + 1 + i) % VM_MAX_CPUS : i;
+        struct vcpu *v = vm->vcpus[at];
+
+        if (v && matches(m, v, from)) {
+            count += put(m, v);
+            if (m->mode == APIC_LOWEST) {
+                vm->last_lowest = at;
+                break;
+            }
+        }
+    }
+    spin_unlock(&vm->cpus_lock);
+    return count;
+}
+
+s64 apic_send_msi(struct vm *vm, u64 address, u64 data)
+{
+    if ((address & MSI_ADDRESS_MASK) != MSI_ADDRESS || data >> 32) {
+        return E_INVAL;
+    }
+    u32 to = MSI_DESTINATION(address) | MSI_DESTINATION_EXT(address) << 8;
+    struct apic_message m = {
+        .destination = to == XAPIC_BROADCAST ? X2APIC_BROADCAST : to,
+        .mode = data & APIC_DELIVERY,
+        .vector = (u8)data,
+        .logical = address & MSI_LOGICAL,
+        .level = data & APIC_LEVEL,
+    };
+
+    if (m.level && !(data & MSI_ASSERT)) {
+        return 0;
+    }
+    if (m.mode == APIC_FIXED && address & MSI_REDIRECT) {
+        m.mode = APIC_LOWEST;
+    }
+    return apic_send(vm, &m, NULL);
+}
+
+void apic_set_line(struct vm *vm, bool level)
+{
+    spin_lock(&vm->cpus_lock);
+    bool rose = level && !vm->line;
+    __atomic_store_n(&vm->line, level, __ATOMIC_SEQ_CST);
+    for (u32 i = 0; rose && i < VM_MAX_CPUS; i++) {
+        struct vcpu *v = vm->vcpus[i];
+        if (v) {
+            __atomic_store_n(&v->apic.line_rose, 1, __ATOMIC_SEQ_CST);
+            announce(v, VCPU_HAZARD_EVENT);
+        }
+    }
+    spin_unlock(&vm->cpus_lock);
+}
