@@ -14,20 +14,6 @@
 
 #define NON_CANONICAL 0x0000800000000000ull
 
-static struct fault try_read(u32 msr, u64 *value)
-{
-    u32 lo = 0, hi = 0;
-    struct fault f = TRY("rdmsr", : "+a"(lo), "+d"(hi) : "c"(msr) : "memory");
-
-    *value = lo | (u64)hi << 32;
-    return f;
-}
-
-static struct fault try_write(u32 msr, u64 value)
-{
-    return TRY("wrmsr", : : "c"(msr), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
-}
-
 static bool has_rdtscp(void)
 {
     return cpuid(0x80000001, 0).edx >> 27 & 1 || (cpuid(7, 0).ecx >> 22 & 1);
@@ -57,11 +43,11 @@ static void keep(void)
     u64 before, got;
 
     for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
-        struct fault f = try_read(list[i].msr, &before);
+        struct fault f = try_rdmsr(list[i].msr, &before);
 
         CHECK_EQ_AT(f.vector, -1, "reading %s", list[i].name);
         for (u32 v = 0; v < 3; v++) {
-            f = try_write(list[i].msr, list[i].values[v]);
+            f = try_wrmsr(list[i].msr, list[i].values[v]);
             CHECK_EQ_AT(f.vector, -1, "writing %lx to %s", list[i].values[v], list[i].name);
             got = rdmsr(list[i].msr);
             CHECK_EQ_AT(got, list[i].values[v], "%s", list[i].name);
@@ -81,7 +67,7 @@ static void keep(void)
         }
         wrmsr(MSR_IA32_TSC_AUX, before);
     } else {
-        CHECK_EQ(try_read(MSR_IA32_TSC_AUX, &before).vector, VEC_GP);
+        CHECK_EQ(try_rdmsr(MSR_IA32_TSC_AUX, &before).vector, VEC_GP);
     }
 }
 
@@ -90,9 +76,9 @@ static void expect_gp(u32 msr, u64 value, const char *what)
     u64 before, after;
     struct fault f;
 
-    try_read(msr, &before);
-    f = try_write(msr, value);
-    try_read(msr, &after);
+    try_rdmsr(msr, &before);
+    f = try_wrmsr(msr, value);
+    try_rdmsr(msr, &after);
     CHECK(f.vector == VEC_GP && f.has_error && f.error == 0,
           "%s: writing %lx to %x: vector %d error %lx", what, value, msr, f.vector, f.error);
     CHECK_EQ_AT(after, before, "%s: %x after that", what, msr);
@@ -160,7 +146,7 @@ static void pat(void)
                 ok |= type == good[i];
             }
             if (ok) {
-                CHECK_EQ_AT(try_write(MSR_IA32_PAT, value).vector, -1, "PAT %lx", value);
+                CHECK_EQ_AT(try_wrmsr(MSR_IA32_PAT, value).vector, -1, "PAT %lx", value);
                 CHECK_EQ_AT(rdmsr(MSR_IA32_PAT), value, "PAT");
                 wrmsr(MSR_IA32_PAT, before);
             } else if (!on_tcg()) {
@@ -187,11 +173,11 @@ static void absent(void)
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
-        struct fault f = try_read(list[i], &value);
+        struct fault f = try_rdmsr(list[i], &value);
 
         CHECK(f.vector == VEC_GP && f.error == 0, "reading %x: vector %d, error %lx", list[i],
               f.vector, f.error);
-        f = try_write(list[i], 0);
+        f = try_wrmsr(list[i], 0);
         CHECK(f.vector == VEC_GP && f.error == 0, "writing %x: vector %d, error %lx", list[i],
               f.vector, f.error);
     }
@@ -249,7 +235,7 @@ static void tsc(void)
         return;
     }
     CHECK(a <= b && b <= c, "rdtsc %lu, rdmsr %lu, rdtsc %lu", a, b, c);
-    if (try_write(MSR_IA32_TSC, c + (1ull << 40)).vector == -1) {
+    if (try_wrmsr(MSR_IA32_TSC, c + (1ull << 40)).vector == -1) {
         u64 d = rdtsc();
 
         CHECK(d > c + (1ull << 40) && d < c + (1ull << 40) + (1ull << 36),

@@ -6,9 +6,7 @@
 
 #include "lib/types.h"
 
-#define PM_TIMER_HZ   3579545ull
 #define PM_TIMER_MASK 0xffffffu /* the width that every ACPI machine has */
-#define PIT_HZ        1193182ull
 
 /* Frequencies of TSC and local APIC timer as CPUID tells: by leaf 15h, and by leaf 40000010h; 0: it
  * does not. */

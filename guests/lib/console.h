@@ -4,19 +4,10 @@
 #ifndef GUESTS_LIB_CONSOLE_H
 #define GUESTS_LIB_CONSOLE_H
 
+#include "lib/hw/uart16550.h"
 #include "lib/types.h"
 
-#define COM1            0x3f8
-#define UART_THR        0
-#define UART_FCR        2
-#define UART_LCR        3
-#define UART_MCR        4
-#define UART_LSR        5
-#define UART_SCR        7
-#define UART_LSR_DR     BIT(0)
-#define UART_LSR_THRE   BIT(5)
-#define UART_LSR_TEMT   BIT(6)
-#define UART_MCR_LOOP   BIT(4)
+#define COM1            UART_COM1_PORT
 #define PORT_DEBUG      0xe9
 #define PORT_DEBUG_EXIT 0xf4
 

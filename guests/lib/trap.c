@@ -144,6 +144,20 @@ void trap_expect(void)
     trap_fault = (struct fault){.vector = -1};
 }
 
+struct fault try_rdmsr(u32 msr, u64 *value)
+{
+    u32 lo = 0, hi = 0;
+    struct fault f = TRY("rdmsr", : "+a"(lo), "+d"(hi) : "c"(msr) : "memory");
+
+    *value = lo | (u64)hi << 32;
+    return f;
+}
+
+struct fault try_wrmsr(u32 msr, u64 value)
+{
+    return TRY("wrmsr", : : "c"(msr), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
+}
+
 static void record(const struct trap_frame *f)
 {
     trap_fault = (struct fault){

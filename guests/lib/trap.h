@@ -87,6 +87,10 @@ struct fault trap_last(void);
         trap_last();                                                                               \
     })
 
+/* RDMSR and WRMSR as TRYs. *value is unset after a fault. */
+struct fault try_rdmsr(u32 msr, u64 *value);
+struct fault try_wrmsr(u32 msr, u64 value);
+
 /* A handler returns true when it dealt with the trap: the frame, perhaps changed, is resumed. */
 typedef bool (*trap_handler_t)(struct trap_frame *frame);
 
