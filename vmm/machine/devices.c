@@ -1,19 +1,74 @@
 /* SPDX-License-Identifier: MIT */
 /* The devices of the machine: which there are, and the thread that serves what does not come from a
  * vCPU: timers and typed input. */
+#include "lib/hw/lapic.h"
+#include "vmm/machine/firmware.h"
 #include "vmm/machine/machine.h"
 #include "vmm/sys.h"
 
 #define COM1_IRQ 4
 
+/* --- the APIC page: each vCPU has its own there, in the kernel --- */
+
+static u64 apic_read(void *device, u64 offset, u8 bytes)
+{
+    const struct machine *m = device;
+    s64 value = sys_vcpu_apic(m->access->handle, offset, 0);
+
+    (void)bytes;                           /* always 4 */
+    return value < 0 ? ~0ull : (u64)value; /* it is disabled, or in x2APIC mode */
+}
+
+static void apic_write(void *device, u64 offset, u8 bytes, u64 value)
+{
+    const struct machine *m = device;
+
+    (void)bytes;
+    sys_vcpu_apic(m->access->handle, offset | VCPU_APIC_WRITE, value);
+}
+
+static bool apic_attach(struct machine *m)
+{
+    struct host_registers page = {
+        .device = m,
+        .read = apic_read,
+        .write = apic_write,
+        .base = GPA(APIC_PAGE),
+        .bytes = PAGE_SIZE,
+        .widths = HOST_WIDTH_32,
+    };
+
+    return host_add_registers(m, &page);
+}
+
+/* --- all of them --- */
+
+static bool fill_fwcfg(struct machine *m)
+{
+    struct firmware_args args = {.cpus = m->start->cpus};
+
+    fwcfg_init(&m->fwcfg);
+    return firmware_add_items(&m->fwcfg, &m->board.ram, &args);
+}
+
+/* Interrupt controllers first: the others set their lines when they are attached. */
+static bool attach(struct machine *m)
+{
+    return i8259_attach(&m->pic, m) && ioapic_attach(&m->ioapic, m) && apic_attach(m) &&
+           uart16550_attach(&m->com1, m, UART_COM1_PORT, COM1_IRQ) &&
+           debugcon_attach(&m->debugcon, m) && debugexit_attach(&m->debugexit, m) &&
+           fill_fwcfg(m) && fwcfg_attach(&m->fwcfg, m);
+}
+
 void devices_create(struct machine *m)
 {
     bus_reset(&m->board.bus);
-    if (!uart16550_attach(&m->com1, m, UART_COM1_PORT, COM1_IRQ) ||
-        !debugcon_attach(&m->debugcon, m) || !debugexit_attach(&m->debugexit, m)) {
-        machine_end(m, GUEST_VMM_FAULT, "two devices claim one port");
+    if (!attach(m)) {
+        machine_end(m, GUEST_VMM_FAULT, "two devices claim one place on the bus");
     }
 }
+
+/* --- their thread --- */
 
 /* One round sees all that came before it: whoever signals the event later ends the wait at once. */
 void devices_loop(struct machine *m)

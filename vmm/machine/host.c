@@ -4,6 +4,10 @@
 #include "vmm/sys.h"
 
 #define NS_PER_S 1000000000ull
+/* A line has the same number as its pin, but for the PIT's, as the MADT says. */
+#define PIT_LINE 0
+#define PIT_PIN  2
+
 #define FAR_NS   BIT(60) /* 36 years: no product below overflows */
 
 static u64 scale(u64 value, u64 factor)
@@ -69,7 +73,12 @@ void host_irq(struct machine *m, u32 line, bool level)
 {
     u32 bit = (u32)BIT(line & 31);
 
-    m->irq_levels = level ? m->irq_levels | bit : m->irq_levels & ~bit;
+    if (line >= IOAPIC_PINS || line == I8259_CASCADE || !(m->irq_levels & bit) == !level) {
+        return;
+    }
+    m->irq_levels ^= bit;
+    i8259_set_irq(&m->pic, line, level);
+    ioapic_set_irq(&m->ioapic, line == PIT_LINE ? PIT_PIN : line, level);
 }
 
 bool host_message(struct machine *m, u64 address, u32 data)

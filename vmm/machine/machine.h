@@ -14,6 +14,9 @@
 #include "lib/types.h"
 #include "vmm/device/debugcon.h"
 #include "vmm/device/debugexit.h"
+#include "vmm/device/fwcfg.h"
+#include "vmm/device/i8259.h"
+#include "vmm/device/ioapic.h"
 #include "vmm/device/uart16550.h"
 #include "vmm/machine/emulate.h"
 #include "vmm/machine/lock.h"
@@ -37,16 +40,20 @@ struct machine {
     u64 ns_per_tick, ticks_per_ns; /* 32.32 fixed point */
     struct lock lock;
     bool wake;      /* a timer became the earliest: the devices' thread is to be woken */
-    u32 irq_levels; /* one bit a line; nothing is wired to them yet */
+    u32 irq_levels; /* one bit a line */
     u64 armed_ns;   /* until when the devices' thread sleeps; 0: it does not, or will be woken */
+    struct vcpu *access; /* whose access to memory the bus carries out */
     struct ring out, in;
     u32 out_unsignalled; /* bytes written since the manager was last told */
     bool out_mid_line;
     struct timers timers;
     struct board board;
+    struct i8259 pic;
+    struct ioapic ioapic;
     struct uart16550 com1;
     struct debugcon debugcon;
     struct debugexit debugexit;
+    struct fwcfg fwcfg;
     struct vcpu vcpus[VM_MAX_CPUS];
 };
 

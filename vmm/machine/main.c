@@ -3,6 +3,7 @@
  * ends. */
 #include "lib/string.h"
 #include "vmm/load/load.h"
+#include "vmm/machine/firmware.h"
 #include "vmm/machine/machine.h"
 #include "vmm/sys.h"
 
@@ -81,6 +82,16 @@ static void create_vcpu(struct machine *m, u32 index)
     *v = (struct vcpu){.machine = m, .handle = (handle_t)h, .index = index};
 }
 
+/* What firmware would have left in memory. */
+static void build_firmware(struct machine *m)
+{
+    struct firmware_args args = {.cpus = m->start->cpus};
+
+    if (!firmware_build(&m->board.ram, &args)) {
+        machine_end(m, GUEST_REFUSED, "no room for the firmware's tables");
+    }
+}
+
 /* The image decides how the first vCPU starts; the others wait for it to start them. */
 static void load_boot_vcpu(struct machine *m)
 {
@@ -148,6 +159,7 @@ void program_main(u64 arg)
     for (u32 i = 0; i < m->start->cpus; i++) {
         create_vcpu(m, i);
     }
+    build_firmware(m);
     load_boot_vcpu(m);
     start_threads(m);
     machine_unlock(m);

@@ -94,12 +94,19 @@ static void step_over(struct vcpu *v, u8 length)
     set_state(v, VCPU_STATE_GPR | VCPU_STATE_EVENT);
 }
 
+/* Devices, and the vCPU's own APIC page, are being accessed for v. */
+static void lock_for(struct vcpu *v)
+{
+    machine_lock(v->machine);
+    v->machine->access = v;
+}
+
 static u64 string_io(struct vcpu *v, const struct vcpu_exit *x)
 {
     struct fault fault;
 
     get_state(v, VCPU_STATE_GPR | VCPU_STATE_SYS);
-    machine_lock(v->machine);
+    lock_for(v);
     enum emulate_result result = emulate_string_io(&v->machine->board, &v->state, x, &fault);
     machine_unlock(v->machine);
     set_state(v, VCPU_STATE_GPR);
@@ -134,7 +141,7 @@ static u64 mmio(struct vcpu *v, const struct vcpu_exit *x)
         inject(v, &fault);
         return VCPU_RUN_RETRY;
     }
-    machine_lock(m);
+    lock_for(v);
     enum emulate_result result = emulate_mmio(&m->board, &v->state, &insn, bytes, &count, &fault);
     machine_unlock(m);
     switch (result) {
@@ -154,10 +161,28 @@ static u64 mmio(struct vcpu *v, const struct vcpu_exit *x)
     return VCPU_RUN_RETRY;
 }
 
-/* Every exit but plain port accesses. Returns VCPU_RUN_* for the next entry. */
-static u64 settle(struct vcpu *v, s64 kind, const struct vcpu_exit *x)
+/* The CPU's answer to INTR, and what follows an EOI. */
+static u64 interrupt(struct vcpu *v, s64 kind, const struct vcpu_exit *x, u64 *value)
+{
+    struct machine *m = v->machine;
+
+    machine_lock(m);
+    if (kind == VX_INTA) {
+        *value = (u64)i8259_acknowledge(&m->pic);
+    } else {
+        ioapic_eoi(&m->ioapic, (u8)x->a);
+    }
+    machine_unlock(m);
+    return kind == VX_INTA ? VCPU_RUN_VALUE : VCPU_RUN_RETRY;
+}
+
+/* Every exit but plain port accesses. Returns VCPU_RUN_* for the next entry, with *value. */
+static u64 settle(struct vcpu *v, s64 kind, const struct vcpu_exit *x, u64 *value)
 {
     switch (kind) {
+    case VX_INTA:
+    case VX_EOI:
+        return interrupt(v, kind, x, value);
     case VX_IO:
         return string_io(v, x);
     case VX_MMIO:
@@ -195,7 +220,7 @@ void vcpu_loop(struct vcpu *v)
         s64 kind = sys_vcpu_run(v->handle, flags, value, &x);
 
         if (UNLIKELY(kind != VX_IO || (x.a & VX_IO_STRING))) {
-            flags = settle(v, kind, &x);
+            flags = settle(v, kind, &x, &value);
             continue;
         }
         machine_lock(m);
