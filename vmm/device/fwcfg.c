@@ -106,7 +106,7 @@ static u32 dma_read(void *device, u16 offset, u8 bytes)
 
     (void)device;
     (void)bytes; /* always 4 */
-    memcpy(&value, DMA_SIGNATURE + offset, sizeof(value));
+    memcpy(&value, &DMA_SIGNATURE[offset], sizeof(value));
     return value;
 }
 
