@@ -11,6 +11,7 @@
 #include "kernel/sched.h"
 #include "kernel/selftest.h"
 #include "kernel/syscall.h"
+#include "kernel/thread.h"
 #include "kernel/virt.h"
 #include "lib/string.h"
 
@@ -146,8 +147,14 @@ static s64 info_cpu(const struct call *k, union info *out)
         return E_NOT_FOUND;
     }
     const struct cpu *c = cpus[k->c];
-    out->cpu = (struct system_cpu){c->idle_tsc, c->user_tsc, c->interrupts, c->switches,
-                                   c->steals,   c->apic_id,  c->online};
+    u64 idle = c->idle_tsc, since = c->idle->started_tsc, now = arch_tsc();
+
+    /* an idle CPU has no tick that would keep its account up to date */
+    if (__atomic_load_n(&c->current, __ATOMIC_RELAXED) == c->idle && now > since) {
+        idle += now - since;
+    }
+    out->cpu = (struct system_cpu){idle,      c->user_tsc, c->interrupts, c->switches,
+                                   c->steals, c->apic_id,  c->online};
     return sizeof(out->cpu);
 }
 

@@ -34,7 +34,8 @@ def test_panic_on_the_screen(tmp_path):
     shot = tmp_path / "panic.ppm"
     config = "[host]\nself-test = yes\nwhen-done = wait\n"
     dialog = [(r"^socle: end status=0", "panic\n")]
-    run(tmp_path, config, "--screenshot", shot, platform="qemu-tcg", dialog=dialog).expect(SOCLE_FAILED, *PANIC)
+    run(tmp_path, config, "--cpus", 1, "--screenshot", shot, platform="qemu-tcg", dialog=dialog).expect(
+        SOCLE_FAILED, *PANIC)
     width, _, pixels = picture(shot)
     stride = width * 3
     rows = [pixels[at:at + stride] for at in range(0, len(pixels), stride)]

@@ -22,13 +22,13 @@ def test_runs_are_identical(tmp_path, cpus, quantum):
 @pytest.mark.parametrize("cpus", [1, 2, 4, 8])
 def test_self_test_without_virtualization(tmp_path, cpus):
     """The microkernel's own tests need no VT-x: QEMU alone, with ACPI tables and several CPUs."""
-    run(tmp_path, SELF_TEST, "--cpus", cpus, "--icount", platform="qemu-tcg").expect(
+    run(tmp_path, SELF_TEST, "--cpus", cpus, platform="qemu-tcg", timeout=400).expect(
         OK, rf"^socle: cpus: {cpus} of {cpus} running", r"self-test in ring 3: passed")
 
 
 def test_starts_from_usb(tmp_path):
     """The image is one for a stick: usb-storage on xHCI."""
-    result = run(tmp_path, SELF_TEST, "--usb", platform="qemu-tcg").expect(OK, r"^socle: ")
+    result = run(tmp_path, SELF_TEST, "--usb", "--cpus", 1, "--icount", platform="qemu-tcg").expect(OK, r"^socle: ")
     assert "USB" in result.text
 
 
@@ -43,7 +43,7 @@ def picture(path):
 def test_screen_console(tmp_path):
     """The same words are on the screen: text of one ink on one paper, over many lines."""
     shot = tmp_path / "screen.ppm"
-    run(tmp_path, SELF_TEST, "--screenshot", shot, platform="qemu-tcg").expect(OK)
+    run(tmp_path, SELF_TEST, "--cpus", 1, "--icount", "--screenshot", shot, platform="qemu-tcg").expect(OK)
     width, height, pixels = picture(shot)
     assert width >= 640 and height >= 480
     colours = {pixels[at:at + 3] for at in range(0, len(pixels), 3)}

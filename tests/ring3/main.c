@@ -2,6 +2,8 @@
 /* Where the program starts, as parent or as child, and the list of tests. */
 #include "tests/ring3/ring3.h"
 
+#include <cpuid.h>
+
 #include "lib/format.h"
 #include "lib/ring.h"
 #include "lib/string.h"
@@ -93,6 +95,14 @@ bool check(bool ok, const char *format, ...)
         say("  not so: %s", text);
     }
     return ok;
+}
+
+bool steady(void)
+{
+    u32 eax, ebx = 0, ecx = 0, edx = 0;
+
+    __cpuid(0x40000000, eax, ebx, ecx, edx);
+    return ebx != 0x54474354; /* "TCGT..." */
 }
 
 struct memory_left memory_left(void)

@@ -131,6 +131,12 @@ bool child_run(u32 scenario, const struct child_options *o, u64 ms);
 void say(const char *format, ...) PRINTF(1, 2);
 bool check(bool ok, const char *format, ...) PRINTF(2, 3);
 
+/* Does time pass for this machine's CPUs alone? Not where they are threads of a busy host (QEMU
+ * without KVM): how long something takes there says nothing about us. */
+bool steady(void);
+/* A check of time, made only where it says something. */
+#define CHECK_TIME(ok, ...) (!steady() || check(ok, __VA_ARGS__))
+
 /* What the kernel has left: equal before and after a test. */
 struct memory_left {
     u64 kernel, guest;

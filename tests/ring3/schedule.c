@@ -74,8 +74,6 @@ static bool measure_shares(u64 *permille)
     return right;
 }
 
-/* On an emulator that itself waits for a CPU, time is charged to whom it stopped: some tries are
- * allowed. */
 void test_shares(void)
 {
     u64 permille[3] = {0};
@@ -85,11 +83,11 @@ void test_shares(void)
     while (count < 3 && start_spinner(count, weights[count], 1)) {
         count++;
     }
-    for (u32 i = 0; i < 6 && count == 3 && !right; i++) {
+    for (u32 i = 0; i < 6 && count == 3 && !right; i++) { /* others may run now and then */
         sleep_ms(50);
         right = measure_shares(permille);
     }
-    check(right, "shares of weights 100, 200 and 400");
+    CHECK_TIME(right, "shares of weights 100, 200 and 400");
     say("  weights 100, 200, 400 got %lu, %lu, %lu of 1000", permille[0], permille[1], permille[2]);
     stop_spinners(count);
 }
@@ -121,11 +119,11 @@ void test_pinning(void)
         sleep_ms(300);
         t = sys_tsc() - t;
         u64 a = run_tsc(0) - before[0], b = run_tsc(1) - before[1], rested = idle(0) - idle_before;
-        check(a + b <= t + t / 4, "two on one CPU ran %lu%% of the time", (a + b) * 100 / t);
-        check(a + b >= t / 2, "two on one CPU ran only %lu%% of the time", (a + b) * 100 / t);
-        check(a * 10 >= b * 8 && b * 10 >= a * 8, "equal ones ran %lu and %lu", a, b);
+        CHECK_TIME(a + b <= t + t / 4, "two on one CPU ran %lu%% of the time", (a + b) * 100 / t);
+        CHECK_TIME(a + b >= t / 2, "two on one CPU ran only %lu%% of the time", (a + b) * 100 / t);
+        CHECK_TIME(a * 10 >= b * 8 && b * 10 >= a * 8, "equal ones ran %lu and %lu", a, b);
         if (cpus > 1) {
-            check(rested >= t / 2, "CPU 0 rested %lu%% of the time", rested * 100 / t);
+            CHECK_TIME(rested >= t / 2, "CPU 0 rested %lu%% of the time", rested * 100 / t);
         }
         check(sys_thread_set(0, 100, 1) == E_HANDLE, "no thread, no setting");
     }
@@ -154,13 +152,14 @@ void test_stealing(void)
         t = sys_tsc() - t;
         for (u32 i = 0; i < cpus; i++) {
             rested[i] = idle(i) - rested[i];
-            check(rested[i] < t / 10, "CPU %u idled %lu%% with work for all", i,
-                  rested[i] * 100 / t);
+            CHECK_TIME(rested[i] < t / 10, "CPU %u idled %lu%% with work for all", i,
+                       rested[i] * 100 / t);
         }
         for (u32 i = 0; i < count; i++) {
             u64 ran = run_tsc(i) - before[i], fair = t * cpus / count;
 
-            check(ran > fair / 3, "spinner %u ran %lu%% of its fair share", i, ran * 100 / fair);
+            CHECK_TIME(ran > fair / 3, "spinner %u ran %lu%% of its fair share", i,
+                       ran * 100 / fair);
         }
     }
     stop_spinners(count);
@@ -184,7 +183,8 @@ void scenario_timer(struct child_page *page)
         worst = MAX(worst, end - begin - wait);
     }
     page->counters[0] = worst;
-    child_check(page, worst < page->tsc_hz / 20, "a deadline was %lu us late", worst / us);
+    child_check(page, !steady() || worst < page->tsc_hz / 20, "a deadline was %lu us late",
+                worst / us);
     for (u64 past = 1; past < 64; past++) { /* long ago: only a look */
         EXPECT(page, sys_event_wait(event, 1, past), E_TIMEOUT);
     }

@@ -5,7 +5,7 @@
 #include "vmm/manager/manager.h"
 #include "vmm/sys.h"
 
-#define SELFTEST_LIMIT_MS     120000
+#define SELFTEST_LIMIT_MS     300000
 #define SELFTEST_MEMORY_BYTES (32ull << 20)
 #define SELFTEST_KERNEL_BYTES (8ull << 20)
 
