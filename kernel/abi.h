@@ -230,10 +230,17 @@ struct vm_stats {
 enum vcpu_exit_kind {
     VX_IO,        /* port access. a = port | size << 16 | VX_IO_* ; b = value of an OUT, or RCX-safe
                      linear address for string forms; answer with ADVANCE (and VALUE for IN) */
-    VX_MMIO,      /* access outside RAM. a = gpa, b = VX_ACCESS_*, c = linear address */
+    VX_MMIO,      /* access outside RAM. a = gpa, b = VX_ACCESS_*, c = linear address, d = CR3,
+                     e = VX_MODE_* */
     VX_HALTED,    /* no vCPU of the vm can ever run again: each is in HLT with interrupts off, or
                      waits for SIPI, and nothing is pending. RIP is after the HLT */
     VX_HYPERCALL, /* VMCALL that the kernel does not know. RAX.. in the state; ADVANCE to go on */
+/* After VX_MMIO, with VX_MODE_64: ADVANCE needs the instruction's length (1..15); VALUE, with it,
+ * goes to a register, enum gpr_index but RSP. */
+#define VCPU_RUN_LENGTH_SHIFT 8
+#define VCPU_RUN_LENGTH       FIELD(11, 8)
+#define VCPU_RUN_GPR_SHIFT    16
+#define VCPU_RUN_GPR          FIELD(19, 16)
     VX_TRIPLE_FAULT,  /* shutdown */
     VX_ENTRY_FAILURE, /* state that the CPU refuses. a = hardware reason, b = qualification */
     VX_UNKNOWN,       /* an exit nobody handles. a = hardware reason, b = qualification */
@@ -260,6 +267,9 @@ enum vcpu_exit_kind {
 #define VX_ACCESS_EVENT        BIT(5) /* during the delivery of an event: RIP tells nothing */
 #define VX_ACCESS_APIC                                                                             \
     BIT(6) /* gpa is in the vCPU's APIC page: the access is SYS_VCPU_APIC's to carry out */
+
+#define VX_MODE_64             BIT(0) /* 64-bit code */
+#define VX_MODE_LA57           BIT(1) /* CR4.LA57 */
 
 struct vcpu_exit {
     u64 kind;             /* VX_*, as returned in RAX */

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Tests that run on the host. A line /* SOURCES: lib/config.c ... */ in a test names the files of the
-# project that it is linked with. Unit tests (tests/unit/test_X.c) use cmocka; a line
-# /* SANITIZE: thread */ takes the thread sanitizer in place of address and undefined behaviour.
+# project that it is linked with, a line /* LIBS: Zydis ... */ other libraries. Unit tests
+# (tests/unit/test_X.c) use cmocka; a line /* SANITIZE: thread */ takes the thread sanitizer in place of
+# address and undefined behaviour.
 # Fuzzers (tests/fuzz/fuzz_X.c) use libFuzzer, seeds from tests/fuzz/corpus/X/, words from
 # tests/fuzz/X.dict. A line /* HARNESS: kernel */ compiles all that the test is made of with
 # tests/host/kernel_host.h ahead of everything; KERNEL_HOST among its sources stands for the whole kernel
@@ -25,6 +26,7 @@ HOST_KERNEL_C := $(filter-out kernel/kmem.c kernel/panic.c kernel/selftest.c,$(w
 
 # The words after a tag in the head of a file: $(call tagged,SOURCES,file)
 tagged = $(shell sed -n 's|^ *[/*]* *$(1): *\([^*]*\).*|\1|p' $(2))
+libs = $(addprefix -l,$(call tagged,LIBS,$(1)))
 sources = $(subst KERNEL_HOST,$(HOST_KERNEL_C),$(call tagged,SOURCES,$(1)))
 # asan, tsan or kernel
 flavour = $(or $(if $(filter thread,$(call tagged,SANITIZE,$(1))),tsan),$(call tagged,HARNESS,$(1)),asan)
@@ -32,12 +34,12 @@ flavour = $(or $(if $(filter thread,$(call tagged,SANITIZE,$(1))),tsan),$(call t
 # One unit test: $(call unit_rule,name,flavour)
 define unit_rule
 $(BUILD)/unit/$(1): $(BUILD)/unit/$(2)/tests/unit/$(1).o $(patsubst %.c,$(BUILD)/unit/$(2)/%.o,$(call sources,tests/unit/$(1).c))
-	$$(Q)$$(CC) $$(UNIT_$(2)) -o $$@ $$(filter %.o,$$^) -lcmocka -lpthread
+	$$(Q)$$(CC) $$(UNIT_$(2)) -o $$@ $$(filter %.o,$$^) -lcmocka -lpthread $(call libs,tests/unit/$(1).c)
 endef
 
 define fuzz_rule
 $(BUILD)/fuzz/$(1): $(BUILD)/fuzz/$(2)/tests/fuzz/$(1).o $(patsubst %.c,$(BUILD)/fuzz/$(2)/%.o,$(call sources,tests/fuzz/$(1).c))
-	$$(Q)$$(CLANG) -fsanitize=fuzzer $$(FUZZ_FLAGS) -o $$@ $$(filter %.o,$$^)
+	$$(Q)$$(CLANG) -fsanitize=fuzzer $$(FUZZ_FLAGS) -o $$@ $$(filter %.o,$$^) $(call libs,tests/fuzz/$(1).c)
 endef
 
 $(foreach t,$(UNIT_C:tests/unit/%.c=%),$(eval $(call unit_rule,$(t),$(strip $(call flavour,tests/unit/$(t).c)))))

@@ -57,9 +57,14 @@
 /* RFLAGS */
 #define RFLAGS_FIXED    BIT(1) /* always 1 */
 #define RFLAGS_CF       BIT(0)
+#define RFLAGS_PF       BIT(2)
+#define RFLAGS_AF       BIT(4)
+#define RFLAGS_ZF       BIT(6)
+#define RFLAGS_SF       BIT(7)
 #define RFLAGS_TF       BIT(8)
 #define RFLAGS_IF       BIT(9)
 #define RFLAGS_DF       BIT(10)
+#define RFLAGS_OF       BIT(11)
 #define RFLAGS_IOPL     FIELD(13, 12)
 #define RFLAGS_NT       BIT(14)
 #define RFLAGS_RF       BIT(16)

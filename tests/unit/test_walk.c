@@ -95,7 +95,7 @@ static void expect_ok(u64 va, u64 kind, u64 pa)
     u64 error = 0;
     gpa_t gpa = GPA(0);
 
-    assert_int_equal(walk(&ram, &s, PHYS, GVA(va), kind, &gpa, &error), WALK_OK);
+    assert_int_equal(walk(&ram, &s, PHYS, GVA(va), kind, &gpa, &error, NULL), WALK_OK);
     assert_int_equal(gpa.v, pa);
 }
 
@@ -104,7 +104,7 @@ static void expect_fault(u64 va, u64 kind, u64 code)
     u64 error = 0;
     gpa_t gpa = GPA(0);
 
-    assert_int_equal(walk(&ram, &s, PHYS, GVA(va), kind, &gpa, &error), WALK_FAULT);
+    assert_int_equal(walk(&ram, &s, PHYS, GVA(va), kind, &gpa, &error, NULL), WALK_FAULT);
     assert_int_equal(error, code);
 }
 
@@ -129,9 +129,9 @@ static void test_long_pages(void **state)
     expect_fault(0x8000, PF_WRITE, PF_WRITE);
     expect_fault(0x8000, PF_FETCH, PF_FETCH);
     expect_fault(0x7fffffffffff, 0, 0);
-    assert_int_equal(walk(&ram, &s, PHYS, GVA(0x800000000000), 0, &gpa, &error),
+    assert_int_equal(walk(&ram, &s, PHYS, GVA(0x800000000000), 0, &gpa, &error, NULL),
                      WALK_NON_CANONICAL);
-    assert_int_equal(walk(&ram, &s, PHYS, GVA(0xffff7fffffffffff), 0, &gpa, &error),
+    assert_int_equal(walk(&ram, &s, PHYS, GVA(0xffff7fffffffffff), 0, &gpa, &error, NULL),
                      WALK_NON_CANONICAL);
     expect_fault(0xffff800000000000, 0, 0);
     s.cr4 |= CR4_LA57; /* the same tables as five levels: canonical now, and one step deeper */
@@ -298,6 +298,34 @@ static void test_pae(void **state)
     expect_fault(0x1004, 0, PF_PRESENT | PF_RESERVED | PF_USER);
 }
 
+/* What a cached translation hangs on: every entry on the way, and nothing else. */
+static void test_path(void **state)
+{
+    static const u64 entries[] = {0x1000, 0x2000, 0x3000, 0x4000 + 7 * 8};
+    struct walk_path path = {0};
+    u64 error;
+    gpa_t gpa;
+
+    (void)state;
+    assert_false(walk_unchanged(&ram, &path));
+    long_mode();
+    assert_int_equal(walk(&ram, &s, PHYS, GVA(0x7123), PF_WRITE, &gpa, &error, &path), WALK_OK);
+    assert_int_equal(path.count, 4);
+    assert_true(walk_unchanged(&ram, &path));
+    put64(0x4000 + 8 * 8, 0x1234);
+    assert_true(walk_unchanged(&ram, &path));
+    for (u32 i = 0; i < ARRAY_SIZE(entries); i++) {
+        u64 before = get64(entries[i]);
+        put64(entries[i], before ^ BIT(20));
+        assert_false(walk_unchanged(&ram, &path));
+        put64(entries[i], before);
+        assert_true(walk_unchanged(&ram, &path));
+    }
+    assert_int_equal(walk(&ram, &s, PHYS, GVA(0x40000000), 0, &gpa, &error, &path), WALK_OK);
+    assert_int_equal(path.count, 2); /* a large page */
+    assert_true(walk_unchanged(&ram, &path));
+}
+
 /* Random tables, state and addresses: no step outside RAM (the sanitizer sees it), always an
  * answer. */
 static void test_rubbish(void **state)
@@ -322,7 +350,8 @@ static void test_rubbish(void **state)
         }
         gpa_t gpa;
         u64 error;
-        (void)walk(&ram, &s, 36 + r[5] % 17, GVA(r[5]), r[0] & (PF_WRITE | PF_FETCH), &gpa, &error);
+        (void)walk(&ram, &s, 36 + r[5] % 17, GVA(r[5]), r[0] & (PF_WRITE | PF_FETCH), &gpa, &error,
+                   NULL);
     }
 }
 
@@ -337,6 +366,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_tables_outside_ram, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_levels, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pae, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_path, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rubbish, setup, teardown),
     };
 

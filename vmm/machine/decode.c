@@ -1,40 +1,114 @@
 /* SPDX-License-Identifier: MIT */
-/* Decodes MOV, MOVZX and MOVSX (SDM 2A "Instruction Format", appendix "Opcode Map"). */
+/* One table of opcodes, and the parts of an instruction in their order: prefixes, opcode, ModRM,
+ * SIB, displacement, immediate (SDM 2A "Instruction Format", SDM 2D "Opcode Map"). */
 #include "vmm/machine/decode.h"
 
-/* What an opcode says about its operands. */
-#define OP_KNOWN   BIT(0)
-#define OP_MODRM   BIT(1)
-#define OP_BYTE    BIT(2) /* memory operand of 1 byte */
-#define OP_WORD    BIT(3) /* memory operand of 2 bytes */
-#define OP_OFFSET  BIT(4) /* the address follows the opcode; register is AX */
-#define OP_IMM     BIT(5) /* an immediate of the operand's size, at most 4 bytes, ends it */
-#define OP_SIZED   BIT(6) /* the register has the operand's size, whatever the memory has */
-#define OP_GROUP11 BIT(7) /* ModRM.reg must be 0 */
+/* What an opcode says beside its operation. */
+#define OP_R      INSN_READS
+#define OP_W      INSN_WRITES
+#define OP_RW     (OP_R | OP_W)
+#define OP_BYTE   BIT(2)  /* operands of 1 byte */
+#define OP_FROM8  BIT(3)  /* the memory operand alone has 1 byte, 2 or 4 */
+#define OP_FROM16 BIT(4)  /* likewise */
+#define OP_FROM32 BIT(5)  /* likewise; 2 with an operand-size prefix */
+#define OP_SIGN   BIT(6)  /* and is sign-extended */
+#define OP_IMM8   BIT(7)  /* the immediate has 1 byte */
+#define OP_OFFSET BIT(8)  /* no ModRM: the address follows the opcode, the register is AX */
+#define OP_GROUP  BIT(9)  /* op is a row of groups[] */
+#define OP_NOT64  BIT(10) /* #UD in 64-bit code */
+#define OP_ONLY64 BIT(11) /* another instruction elsewhere */
+#define OP_NO66   BIT(12) /* another instruction, or none, with an operand-size prefix */
+#define OP_NOREP  BIT(13) /* the same with REP or REPNE */
+#define OP_4_OR_8 BIT(14) /* operands of 4 bytes, 8 with REX.W */
+#define OP_PORT   BIT(15) /* operands of at most 4 bytes */
 
 struct opcode {
-    u8 kind;
-    u8 flags;
+    u8 op, form; /* enum insn_op; enum insn_form */
+    u16 flags;
 };
+
+enum group { GROUP_1, GROUP_3, GROUP_4, GROUP_8, GROUP_11 };
+
+static const struct opcode groups[][8] = {
+    [GROUP_1] = {{INSN_ADD, INSN_MEM_IMM, OP_RW},
+                 {INSN_OR, INSN_MEM_IMM, OP_RW},
+                 {INSN_ADC, INSN_MEM_IMM, OP_RW},
+                 {INSN_SBB, INSN_MEM_IMM, OP_RW},
+                 {INSN_AND, INSN_MEM_IMM, OP_RW},
+                 {INSN_SUB, INSN_MEM_IMM, OP_RW},
+                 {INSN_XOR, INSN_MEM_IMM, OP_RW},
+                 {INSN_CMP, INSN_MEM_IMM, OP_R}},
+    [GROUP_3] = {{INSN_TEST, INSN_MEM_IMM, OP_R},
+                 {INSN_TEST, INSN_MEM_IMM, OP_R},
+                 {INSN_NOT, INSN_MEM, OP_RW},
+                 {INSN_NEG, INSN_MEM, OP_RW}},
+    [GROUP_4] = {{INSN_INC, INSN_MEM, OP_RW}, {INSN_DEC, INSN_MEM, OP_RW}}, /* and group 5 */
+    [GROUP_8] = {[4] = {INSN_BT, INSN_MEM_IMM, OP_R},
+                 [5] = {INSN_BTS, INSN_MEM_IMM, OP_RW},
+                 [6] = {INSN_BTR, INSN_MEM_IMM, OP_RW},
+                 [7] = {INSN_BTC, INSN_MEM_IMM, OP_RW}},
+    [GROUP_11] = {{INSN_MOV, INSN_MEM_IMM, OP_W}                              },
+};
+
+#define MODRM_BYTE(code, op, form, flags)                                                          \
+    [code] = {op, form, (flags) | OP_BYTE}, [(code) + 1] = {op, form, flags}
+#define ARITHMETIC(code, op, write)                                                                \
+    MODRM_BYTE(code, op, INSN_MEM_REG, OP_R | (write)),                                            \
+        MODRM_BYTE((code) + 2, op, INSN_REG_MEM, OP_R)
+#define STRING(code, op, flags) MODRM_BYTE(code, op, INSN_STRING, flags)
 
 static const struct opcode one_byte[256] = {
-    [0x88] = {INSN_STORE,     OP_KNOWN | OP_MODRM | OP_BYTE                      },
-    [0x89] = {INSN_STORE,     OP_KNOWN | OP_MODRM                                },
-    [0x8a] = {INSN_LOAD,      OP_KNOWN | OP_MODRM | OP_BYTE                      },
-    [0x8b] = {INSN_LOAD,      OP_KNOWN | OP_MODRM                                },
-    [0xa0] = {INSN_LOAD,      OP_KNOWN | OP_OFFSET | OP_BYTE                     },
-    [0xa1] = {INSN_LOAD,      OP_KNOWN | OP_OFFSET                               },
-    [0xa2] = {INSN_STORE,     OP_KNOWN | OP_OFFSET | OP_BYTE                     },
-    [0xa3] = {INSN_STORE,     OP_KNOWN | OP_OFFSET                               },
-    [0xc6] = {INSN_STORE_IMM, OP_KNOWN | OP_MODRM | OP_BYTE | OP_IMM | OP_GROUP11},
-    [0xc7] = {INSN_STORE_IMM, OP_KNOWN | OP_MODRM | OP_IMM | OP_GROUP11          },
+    ARITHMETIC(0x00, INSN_ADD, OP_W),
+    ARITHMETIC(0x08, INSN_OR, OP_W),
+    ARITHMETIC(0x10, INSN_ADC, OP_W),
+    ARITHMETIC(0x18, INSN_SBB, OP_W),
+    ARITHMETIC(0x20, INSN_AND, OP_W),
+    ARITHMETIC(0x28, INSN_SUB, OP_W),
+    ARITHMETIC(0x30, INSN_XOR, OP_W),
+    ARITHMETIC(0x38, INSN_CMP, 0),
+    [0x63] = {INSN_MOV, INSN_REG_MEM, OP_R | OP_FROM32 | OP_SIGN | OP_ONLY64},
+    STRING(0x6c, INSN_INS, OP_W | OP_PORT),
+    STRING(0x6e, INSN_OUTS, OP_R | OP_PORT),
+    [0x80] = {GROUP_1,  0,            OP_GROUP | OP_BYTE                    },
+    [0x81] = {GROUP_1,  0,            OP_GROUP                              },
+    [0x82] = {GROUP_1,  0,            OP_GROUP | OP_BYTE | OP_NOT64         },
+    [0x83] = {GROUP_1,  0,            OP_GROUP | OP_IMM8                    },
+    MODRM_BYTE(0x84, INSN_TEST, INSN_MEM_REG, OP_R),
+    MODRM_BYTE(0x86, INSN_XCHG, INSN_MEM_REG, OP_RW),
+    MODRM_BYTE(0x88, INSN_MOV, INSN_MEM_REG, OP_W),
+    MODRM_BYTE(0x8a, INSN_MOV, INSN_REG_MEM, OP_R),
+    MODRM_BYTE(0xa0, INSN_MOV, INSN_REG_MEM, OP_R | OP_OFFSET),
+    MODRM_BYTE(0xa2, INSN_MOV, INSN_MEM_REG, OP_W | OP_OFFSET),
+    STRING(0xa4, INSN_MOVS, OP_RW),
+    STRING(0xa6, INSN_CMPS, OP_R),
+    STRING(0xaa, INSN_STOS, OP_W),
+    STRING(0xac, INSN_LODS, OP_R),
+    STRING(0xae, INSN_SCAS, OP_R),
+    MODRM_BYTE(0xc6, GROUP_11, 0, OP_GROUP),
+    MODRM_BYTE(0xf6, GROUP_3, 0, OP_GROUP),
+    MODRM_BYTE(0xfe, GROUP_4, 0, OP_GROUP),
 };
 
+/* After 0f. */
 static const struct opcode two_byte[256] = {
-    [0xb6] = {INSN_LOAD_ZERO, OP_KNOWN | OP_MODRM | OP_BYTE | OP_SIZED},
-    [0xb7] = {INSN_LOAD_ZERO, OP_KNOWN | OP_MODRM | OP_WORD | OP_SIZED},
-    [0xbe] = {INSN_LOAD_SIGN, OP_KNOWN | OP_MODRM | OP_BYTE | OP_SIZED},
-    [0xbf] = {INSN_LOAD_SIGN, OP_KNOWN | OP_MODRM | OP_WORD | OP_SIZED},
+    [0xa3] = {INSN_BT,  INSN_MEM_REG, OP_R                                 },
+    [0xab] = {INSN_BTS, INSN_MEM_REG, OP_RW                                },
+    [0xb3] = {INSN_BTR, INSN_MEM_REG, OP_RW                                },
+    [0xbb] = {INSN_BTC, INSN_MEM_REG, OP_RW                                },
+    [0xba] = {GROUP_8,  0,            OP_GROUP | OP_IMM8                   },
+    MODRM_BYTE(0xb0, INSN_CMPXCHG, INSN_MEM_REG, OP_RW),
+    [0xb6] = {INSN_MOV, INSN_REG_MEM, OP_R | OP_FROM8                      },
+    [0xb7] = {INSN_MOV, INSN_REG_MEM, OP_R | OP_FROM16                     },
+    [0xbe] = {INSN_MOV, INSN_REG_MEM, OP_R | OP_FROM8 | OP_SIGN            },
+    [0xbf] = {INSN_MOV, INSN_REG_MEM, OP_R | OP_FROM16 | OP_SIGN           },
+    MODRM_BYTE(0xc0, INSN_XADD, INSN_MEM_REG, OP_RW),
+    [0xc3] = {INSN_MOV, INSN_MEM_REG, OP_W | OP_4_OR_8 | OP_NO66 | OP_NOREP}, /* MOVNTI */
+};
+
+/* After 0f 38, from f0. */
+static const struct opcode three_byte[2] = {
+    {INSN_MOVBE, INSN_REG_MEM, OP_R | OP_NOREP},
+    {INSN_MOVBE, INSN_MEM_REG, OP_W | OP_NOREP},
 };
 
 #define REX_B BIT(0)
@@ -66,11 +140,12 @@ static u64 next_signed(struct cursor *c, u32 n)
     for (u32 i = 0; i < n; i++) {
         value |= (u64)next(c) << (8 * i);
     }
-    return (u64)((s64)(value << (64 - 8 * n)) >> (64 - 8 * n));
+    return sign_extend(value, n);
 }
 
 struct prefixes {
     bool operand, address, lock;
+    u8 rep; /* the last of f2 and f3 */
     u8 seg; /* SEG_COUNT: no override */
     u8 rex;
 };
@@ -107,23 +182,65 @@ static u8 decode_prefixes(struct cursor *c, u8 code_bytes, struct prefixes *p)
             break;
         case 0xf2:
         case 0xf3:
+            p->rep = b;
             break;
         default:
-            if (code_bytes == 8 && (b & 0xf0) == 0x40 && !c->short_of) {
+            if (code_bytes == 8 && (b & 0xf0) == 0x40) {
                 rex = b;
                 break;
             }
             return b;
         }
         p->rex = rex; /* counts only right before the opcode */
-        if (c->short_of) {
-            return 0;
-        }
     }
 }
 
+/* The opcode's row; that of INSN_NONE when it is not known, or when bytes are missing. */
+static struct opcode decode_opcode(struct cursor *c, u8 code_bytes, struct prefixes *p)
+{
+    const struct opcode none = {INSN_NONE, 0, 0};
+    u8 byte = decode_prefixes(c, code_bytes, p);
+    struct opcode o = one_byte[byte];
+
+    if (byte == 0x0f) {
+        byte = next(c);
+        o = two_byte[byte];
+        if (byte == 0x38) {
+            byte = next(c);
+            o = byte == 0xf0 || byte == 0xf1 ? three_byte[byte & 1] : none;
+        }
+    }
+    if (c->short_of || ((o.flags & OP_ONLY64) && code_bytes != 8) ||
+        ((o.flags & OP_NO66) && p->operand) || ((o.flags & OP_NOREP) && p->rep)) {
+        return none;
+    }
+    return o;
+}
+
+static void set_sizes(struct insn *i, u16 flags, const struct prefixes *p, u8 code_bytes)
+{
+    u8 operand = p->operand == (code_bytes == 2) ? 4 : 2;
+
+    if (flags & OP_4_OR_8) {
+        operand = 4;
+    }
+    if (p->rex & REX_W) {
+        operand = 8;
+    }
+    if (flags & OP_PORT) {
+        operand = MIN(operand, 4);
+    }
+    i->bytes = (flags & OP_BYTE) ? 1 : operand;
+    i->memory_bytes = (flags & OP_FROM8)    ? 1
+                      : (flags & OP_FROM16) ? 2
+                      : (flags & OP_FROM32) ? MIN(operand, 4)
+                                            : i->bytes;
+    i->sign_extend = flags & OP_SIGN;
+    i->address_bytes = !p->address ? code_bytes : code_bytes == 4 ? 2 : 4;
+}
+
 /* ModRM with 16-bit addresses: base and index by r/m. */
-static void decode_modrm16(struct cursor *c, u8 mod, u8 rm, struct insn *i)
+static void decode_memory16(struct cursor *c, u8 mod, u8 rm, struct insn *i)
 {
     static const u8 bases[8] = {GPR_RBX, GPR_RBX, GPR_RBP, GPR_RBP,
                                 GPR_RSI, GPR_RDI, GPR_RBP, GPR_RBX};
@@ -142,7 +259,7 @@ static void decode_modrm16(struct cursor *c, u8 mod, u8 rm, struct insn *i)
     }
 }
 
-static void decode_modrm32(struct cursor *c, u8 mod, u8 rm, u8 rex, bool code64, struct insn *i)
+static void decode_memory32(struct cursor *c, u8 mod, u8 rm, u8 rex, bool code64, struct insn *i)
 {
     u8 base = rm;
 
@@ -167,89 +284,73 @@ static void decode_modrm32(struct cursor *c, u8 mod, u8 rm, u8 rex, bool code64,
     }
 }
 
-static bool decode_modrm(struct cursor *c, const struct prefixes *p, u8 code_bytes, u8 flags,
-                         struct insn *i)
+static void decode_operands(struct cursor *c, const struct prefixes *p, u8 code_bytes, u8 modrm,
+                            u16 flags, struct insn *i)
 {
-    u8 modrm = next(c);
-    u8 mod = modrm >> 6;
-    u8 reg = (modrm >> 3) & 7;
-    u8 rm = modrm & 7;
-
-    if (mod == 3 || ((flags & OP_GROUP11) && reg)) {
-        return false; /* no memory operand, or not a MOV */
+    if (flags & OP_OFFSET) {
+        i->displacement = next_signed(c, i->address_bytes);
+    } else if (i->form != INSN_STRING) {
+        i->reg = (u8)(((modrm >> 3) & 7) | ((p->rex & REX_R) ? 8 : 0));
+        if (i->address_bytes == 2) {
+            decode_memory16(c, modrm >> 6, modrm & 7, i);
+        } else {
+            decode_memory32(c, modrm >> 6, modrm & 7, p->rex, code_bytes == 8, i);
+        }
     }
-    i->reg = (u8)(reg | ((p->rex & REX_R) ? 8 : 0));
-    if (i->address_bytes == 2) {
-        decode_modrm16(c, mod, rm, i);
-    } else {
-        decode_modrm32(c, mod, rm, p->rex, code_bytes == 8, i);
+    if (i->form == INSN_MEM_IMM) {
+        i->immediate = next_signed(c, (flags & OP_IMM8) ? 1 : MIN(i->bytes, 4));
     }
-    return true;
+    if ((i->form == INSN_MEM_REG || i->form == INSN_REG_MEM) && i->bytes == 1 && !p->rex &&
+        i->reg >= 4) {
+        i->high_byte = true;
+        i->reg -= 4;
+    }
+    bool stack = i->base == GPR_RSP || i->base == GPR_RBP;
+    i->seg = p->seg != SEG_COUNT ? p->seg : stack ? SEG_SS : SEG_DS;
 }
 
 enum decode_status decode(const u8 *bytes, u32 count, u8 code_bytes, struct insn *out)
 {
     struct cursor c = {bytes, MIN(count, DECODE_MAX_BYTES), 0, false};
     struct prefixes p;
-    u8 op = decode_prefixes(&c, code_bytes, &p);
-    const struct opcode *o = &one_byte[op];
+    struct opcode o = decode_opcode(&c, code_bytes, &p);
+    u8 modrm = 0;
 
-    if (op == 0x0f) {
-        o = &two_byte[next(&c)];
+    if ((o.flags & OP_GROUP) || (o.op && o.form != INSN_STRING && !(o.flags & OP_OFFSET))) {
+        modrm = next(&c);
     }
-    if (c.short_of) {
-        goto out;
+    if (o.flags & OP_GROUP) {
+        const struct opcode *row = &groups[o.op][(modrm >> 3) & 7];
+        o = (struct opcode){row->op, row->form, o.flags | row->flags};
     }
-    if (!(o->flags & OP_KNOWN) || p.lock) {
+    if (!c.short_of && !o.op) {
         return DECODE_UNKNOWN;
     }
-
-    u8 operand_bytes = p.operand == (code_bytes == 2) ? 4 : 2;
-    if (p.rex & REX_W) {
-        operand_bytes = 8;
+    if (modrm >> 6 == 3) { /* a register in place of memory */
+        return p.lock ? DECODE_UNDEFINED : DECODE_UNKNOWN;
     }
+
     *out = (struct insn){
-        .kind = o->kind,
-        .memory_bytes = (o->flags & OP_BYTE)   ? 1
-                        : (o->flags & OP_WORD) ? 2
-                                               : operand_bytes,
-        .address_bytes = code_bytes == 8 ? (p.address ? 4 : 8)
-                         : p.address     ? 6 - code_bytes
-                                         : code_bytes,
+        .op = o.op,
+        .form = o.form,
+        .access = o.flags & OP_RW,
+        .rep = o.form == INSN_STRING ? p.rep : 0,
         .reg = GPR_RAX,
         .base = INSN_NO_GPR,
         .index = INSN_NO_GPR,
     };
-    out->reg_bytes = (o->flags & OP_SIZED) ? operand_bytes : out->memory_bytes;
-    if (o->flags & OP_MODRM) {
-        if (!decode_modrm(&c, &p, code_bytes, o->flags, out)) {
-            return DECODE_UNKNOWN;
-        }
-    } else {
-        out->displacement = next_signed(&c, out->address_bytes);
-    }
-    if (o->flags & OP_IMM) {
-        out->immediate = next_signed(&c, MIN(out->memory_bytes, 4));
-    }
+    set_sizes(out, o.flags, &p, code_bytes);
+    decode_operands(&c, &p, code_bytes, modrm, o.flags, out);
     if (c.short_of) {
-        goto out;
+        return count >= DECODE_MAX_BYTES ? DECODE_TOO_LONG : DECODE_SHORT;
     }
-    if (out->reg_bytes == 1 && !p.rex && out->reg >= 4) {
-        out->high_byte = true;
-        out->reg -= 4;
+    /* SDM 2A "LOCK": only what reads and writes its memory operand may have it */
+    bool lockable = out->access == OP_RW && out->form != INSN_STRING;
+    if ((p.lock && !lockable) || ((o.flags & OP_NOT64) && code_bytes == 8)) {
+        return DECODE_UNDEFINED;
     }
-    bool stack = out->base == GPR_RSP || out->base == GPR_RBP;
-    out->seg = p.seg != SEG_COUNT ? p.seg : stack ? SEG_SS : SEG_DS;
     out->length = (u8)c.at;
     return DECODE_OK;
-
-out:
-    return count >= DECODE_MAX_BYTES ? DECODE_UNKNOWN : DECODE_SHORT;
-}
-
-static u64 low_bytes(u64 value, u32 bytes)
-{
-    return bytes == 8 ? value : value & (BIT(bytes * 8) - 1);
 }
 
 u64 decode_offset(const struct insn *i, const u64 gpr[GPR_COUNT], u64 rip)
@@ -265,30 +366,9 @@ u64 decode_offset(const struct insn *i, const u64 gpr[GPR_COUNT], u64 rip)
     if (i->index != INSN_NO_GPR) {
         offset += gpr[i->index] << i->scale;
     }
+    if (i->op >= INSN_BT && i->op <= INSN_BTC && i->form == INSN_MEM_REG) {
+        s64 bit = (s64)sign_extend(gpr[i->reg], i->bytes);
+        offset += (u64)(bit >> 3) & ~((u64)i->bytes - 1);
+    }
     return low_bytes(offset, i->address_bytes);
-}
-
-u64 decode_source(const struct insn *i, const u64 gpr[GPR_COUNT])
-{
-    if (i->kind == INSN_STORE_IMM) {
-        return low_bytes(i->immediate, i->memory_bytes);
-    }
-    return low_bytes(gpr[i->reg] >> (i->high_byte ? 8 : 0), i->memory_bytes);
-}
-
-void decode_result(const struct insn *i, u64 gpr[GPR_COUNT], u64 memory)
-{
-    u64 value = low_bytes(memory, i->memory_bytes);
-
-    if (i->kind == INSN_LOAD_SIGN) {
-        u32 unused = 64 - 8u * i->memory_bytes;
-        value = low_bytes((u64)((s64)(value << unused) >> unused), i->reg_bytes);
-    }
-    if (i->reg_bytes >= 4) {
-        gpr[i->reg] = value;
-        return;
-    }
-    u32 shift = i->high_byte ? 8 : 0;
-    u64 mask = (BIT(i->reg_bytes * 8) - 1) << shift;
-    gpr[i->reg] = (gpr[i->reg] & ~mask) | (value << shift);
 }

@@ -1,107 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* Instructions that the VMM carries out for the CPU: access to guest-linear memory, and moves. */
+/* From an exit to an executed instruction: fetch, operand, execution; and the short way for moves
+ * that were met before. */
 #include "vmm/machine/emulate.h"
 
 #include "lib/hw/x86.h"
 #include "lib/string.h"
-#include "vmm/machine/walk.h"
+#include "vmm/machine/emulate_exec.h"
+#include "vmm/machine/emulate_memory.h"
 
 #define SEG_AR_BIG BIT(14)
 
-gva_t emulate_linear(const struct vcpu_state *s, u32 seg, u64 offset)
-{
-    if (walk_in_long_mode(s)) {
-        return GVA(offset + (seg == SEG_FS || seg == SEG_GS ? s->seg[seg].base : 0));
-    }
-    return GVA((offset + s->seg[seg].base) & 0xffffffff);
-}
-
-/* One piece of an access, within a page, that is not RAM. */
-static void bus_piece(const struct board *b, gpa_t gpa, u8 *buffer, u32 n, bool write)
-{
-    u8 width = n == 8 || n == 4 || n == 2 ? (u8)n : 1; /* odd pieces go byte by byte */
-
-    for (u32 i = 0; i < n; i += width) {
-        u64 value = 0;
-        if (write) {
-            memcpy(&value, buffer + i, width);
-            bus_write(&b->bus, GPA(gpa.v + i), width, value);
-        } else {
-            value = bus_read(&b->bus, GPA(gpa.v + i), width);
-            memcpy(buffer + i, &value, width);
-        }
-    }
-}
-
-/* An access of n bytes, at most a page: one piece, or two when it crosses a page. */
-struct pieces {
-    gpa_t gpa[2];
-    u32 bytes[2]; /* [1] may be 0 */
-};
-
-static bool translate(const struct board *b, const struct vcpu_state *s, u32 seg, gva_t va, u32 n,
-                      u64 kind, struct pieces *out, struct fault *fault)
-{
-    out->bytes[0] = MIN(n, (u32)(PAGE_SIZE - (va.v & PAGE_MASK)));
-    out->bytes[1] = n - out->bytes[0];
-    for (u32 i = 0; i < 2 && out->bytes[i]; i++) {
-        gva_t at = GVA(va.v + (i ? out->bytes[0] : 0));
-        u64 error;
-
-        if (!walk_in_long_mode(s)) {
-            at.v &= 0xffffffff;
-        }
-        switch (walk(&b->ram, s, b->phys_bits, at, kind, &out->gpa[i], &error)) {
-        case WALK_OK:
-            break;
-        case WALK_FAULT:
-            *fault = (struct fault){VECTOR_PF, error, at.v};
-            return false;
-        case WALK_NON_CANONICAL:
-            *fault = (struct fault){seg == SEG_SS ? VECTOR_SS : VECTOR_GP, 0, 0};
-            return false;
-        }
-    }
-    return true;
-}
-
-bool emulate_probe(const struct board *b, const struct vcpu_state *s, u32 seg, gva_t va, u32 n,
-                   u64 kind, struct fault *fault)
-{
-    struct pieces unused;
-
-    return translate(b, s, seg, va, n, kind, &unused, fault);
-}
-
-bool emulate_access(const struct board *b, const struct vcpu_state *s, u32 seg, gva_t va,
-                    void *buffer, u32 n, u64 kind, struct fault *fault)
-{
-    struct pieces pieces;
-    u8 *p = buffer;
-
-    if (!translate(b, s, seg, va, n, kind, &pieces, fault)) {
-        return false;
-    }
-    for (u32 i = 0; i < 2; p += pieces.bytes[i], i++) {
-        bool ram = kind & PF_WRITE ? ram_write(&b->ram, pieces.gpa[i], p, pieces.bytes[i])
-                                   : ram_read(&b->ram, p, pieces.gpa[i], pieces.bytes[i]);
-        if (!ram) {
-            bus_piece(b, pieces.gpa[i], p, pieces.bytes[i], kind & PF_WRITE);
-        }
-    }
-    return true;
-}
-
 void emulate_walk_fault(const struct vcpu_state *s, gva_t va, struct fault *fault)
 {
-    gva_t rip = emulate_linear(s, SEG_CS, s->rip);
+    gva_t rip = operand_linear(s, SEG_CS, s->rip);
     u64 error = PF_PRESENT | PF_RESERVED | (walk_cpl(s) == 3 ? PF_USER : 0);
 
     /* Deviation: whether the access was a write is not known here; a fetch shows by its address. */
     if (va.v - rip.v < DECODE_MAX_BYTES && (s->efer & EFER_NXE)) {
         error |= PF_FETCH;
     }
-    *fault = (struct fault){VECTOR_PF, error, va.v};
+    *fault = emulate_page_fault(error, va);
 }
 
 static u8 code_bytes(const struct vcpu_state *s)
@@ -112,55 +30,170 @@ static u8 code_bytes(const struct vcpu_state *s)
     return (s->seg[SEG_CS].access & SEG_AR_BIG) ? 4 : 2;
 }
 
-/* Fetches and decodes; the second page is touched only when the instruction reaches into it. */
-static enum decode_status fetch(const struct board *b, const struct vcpu_state *s, u8 *bytes,
-                                u32 *count, struct insn *insn, struct fault *fault, bool *faulted)
+/* Bytes of code from RIP to the segment's limit, at most those of an instruction. */
+static u32 code_room(const struct vcpu_state *s)
 {
-    gva_t at = emulate_linear(s, SEG_CS, s->rip);
-    u32 first = MIN(DECODE_MAX_BYTES, (u32)(PAGE_SIZE - (at.v & PAGE_MASK)));
+    u64 limit = s->seg[SEG_CS].limit;
 
-    *count = 0;
-    *faulted = !emulate_access(b, s, SEG_CS, at, bytes, first, PF_FETCH, fault);
-    if (*faulted) {
-        return DECODE_SHORT;
+    if (walk_in_long_mode(s)) {
+        return DECODE_MAX_BYTES;
     }
-    *count = first;
-    enum decode_status status = decode(bytes, first, code_bytes(s), insn);
-    if (status != DECODE_SHORT) {
-        return status;
-    }
-    at.v += first;
-    *faulted =
-        !emulate_access(b, s, SEG_CS, at, bytes + first, DECODE_MAX_BYTES - first, PF_FETCH, fault);
-    if (*faulted) {
-        return DECODE_SHORT;
-    }
-    *count = DECODE_MAX_BYTES;
-    return decode(bytes, DECODE_MAX_BYTES, code_bytes(s), insn);
+    return s->rip > limit ? 0 : (u32)MIN(limit - s->rip + 1, DECODE_MAX_BYTES);
 }
 
-enum emulate_result emulate_mmio(const struct board *b, struct vcpu_state *s, struct insn *insn,
-                                 u8 bytes[DECODE_MAX_BYTES], u32 *count, struct fault *fault)
+enum emulate_result emulate_fetch(const struct board *b, const struct vcpu_state *s,
+                                  struct fetched *f, struct fault *fault)
 {
-    bool faulted;
-    enum decode_status status = fetch(b, s, bytes, count, insn, fault, &faulted);
+    const struct fault gp = {VECTOR_GP, VCPU_INJECT_ERROR_CODE, 0, 0};
+    u32 room = code_room(s);
+    enum decode_status status;
 
-    if (faulted) {
-        return EMULATE_FAULT; /* the code changed, or its page went, since the CPU fetched it */
-    }
-    if (status != DECODE_OK) {
+    f->count = 0;
+    do { /* page by page: the next one is touched only when the instruction reaches into it */
+        gva_t va = operand_linear(s, SEG_CS, s->rip + f->count);
+        u32 n = MIN(room - f->count, (u32)(PAGE_SIZE - (va.v & PAGE_MASK)));
+        gpa_t at;
+        u64 error;
+
+        if (!n) {
+            *fault = gp;
+            return EMULATE_FAULT;
+        }
+        switch (
+            walk(&b->ram, s, b->phys_bits, va, PF_FETCH, &at, &error, f->count ? NULL : &f->path)) {
+        case WALK_OK:
+            break;
+        case WALK_FAULT:
+            *fault = emulate_page_fault(error, va);
+            return EMULATE_FAULT;
+        case WALK_NON_CANONICAL:
+            *fault = gp;
+            return EMULATE_FAULT;
+        }
+        if (!ram_read(&b->ram, f->bytes + f->count, at, n)) {
+            return EMULATE_UNKNOWN; /* code in device registers is not read: reading may act */
+        }
+        if (!f->count) {
+            f->at = at;
+            f->first = n;
+        }
+        f->count += n;
+        status = decode(f->bytes, f->count, code_bytes(s), &f->insn);
+    } while (status == DECODE_SHORT);
+    switch (status) {
+    case DECODE_OK:
+        return EMULATE_DONE;
+    case DECODE_UNKNOWN:
         return EMULATE_UNKNOWN;
-    }
-
-    bool store = insn->kind == INSN_STORE || insn->kind == INSN_STORE_IMM;
-    u64 value = store ? decode_source(insn, s->gpr) : 0;
-    gva_t at = emulate_linear(s, insn->seg, decode_offset(insn, s->gpr, s->rip));
-    if (!emulate_access(b, s, insn->seg, at, &value, insn->memory_bytes, store ? PF_WRITE : 0,
-                        fault)) {
+    default:
+        *fault = status == DECODE_UNDEFINED ? (struct fault){VECTOR_UD, 0, 0, 0} : gp;
         return EMULATE_FAULT;
     }
-    if (!store) {
-        decode_result(insn, s->gpr, value);
+}
+
+/* --- the cache --- */
+
+static struct emulate_line *line_of(const struct emulate_cache *cache, u64 rip)
+{
+    return (struct emulate_line *)&cache->line[(rip ^ rip >> 4) % EMULATE_LINES];
+}
+
+/* Keeps what the short way can do: 64-bit code in one page, one move that changes at most one
+ * register, and that one not RSP, on a segment without a base. */
+static void keep(struct emulate_cache *cache, const struct vcpu_state *s, const struct fetched *f)
+{
+    const struct insn *i = &f->insn;
+    struct emulate_line *l = line_of(cache, s->rip);
+    bool move = i->op == INSN_MOV || i->op == INSN_MOVBE;
+
+    if (!walk_in_long_mode(s) || !move || i->seg == SEG_FS || i->seg == SEG_GS ||
+        (i->form == INSN_REG_MEM && i->reg == GPR_RSP) ||
+        (f->at.v & PAGE_MASK) + sizeof(l->code) > PAGE_SIZE) {
+        return;
+    }
+    *l = (struct emulate_line){
+        .rip = s->rip,
+        .cr3 = s->cr3,
+        .mode = VX_MODE_64 | (s->cr4 & CR4_LA57 ? VX_MODE_LA57 : 0),
+        .mask = {low_bytes(~0ull, i->length), i->length > 8 ? low_bytes(~0ull, i->length - 8u) : 0},
+        .at = f->at,
+        .path = f->path,
+        .insn = *i,
+    };
+    memcpy(l->code, f->bytes, i->length);
+}
+
+/* Is the instruction that the CPU just ran the one of this line? The same linear address in the
+ * same tables is the same memory, when the entries on the way are the same. */
+static bool still_there(const struct board *b, const struct emulate_line *l)
+{
+    u64 code[2];
+
+    __builtin_memcpy(code, b->ram.base + l->at.v, sizeof(code));
+    return !(((code[0] ^ l->code[0]) & l->mask[0]) | ((code[1] ^ l->code[1]) & l->mask[1])) &&
+           walk_unchanged(&b->ram, &l->path);
+}
+
+u64 emulate_cached(const struct board *b, const struct emulate_cache *cache, struct vcpu_state *s,
+                   const struct vcpu_exit *x, u64 *value)
+{
+    const struct emulate_line *l = line_of(cache, s->rip);
+    const struct insn *i = &l->insn;
+    u64 odd = VX_ACCESS_WALK | VX_ACCESS_EVENT | VX_ACCESS_EXEC;
+    u64 must = VX_ACCESS_LINEAR_VALID | (i->access & INSN_WRITES ? VX_ACCESS_WRITE : 0);
+    u64 memory = 0;
+
+    if (l->rip != s->rip || l->cr3 != x->d || l->mode != x->e || (s->rflags & RFLAGS_TF) ||
+        (x->b & (odd | must)) != must || !still_there(b, l)) {
+        return 0;
+    }
+    /* The CPU translated the operand and found the access allowed; its address tells that it is
+     * the operand's start, and not where a second page begins. */
+    if (decode_offset(i, s->gpr, s->rip) != x->c || (x->c & (i->memory_bytes - 1u))) {
+        return 0;
+    }
+    if (i->access & INSN_READS) {
+        memory = bus_read(&b->bus, GPA(x->a), i->memory_bytes);
+    }
+    exec_insn(i, s->gpr, &s->rflags, &memory);
+    u64 flags = VCPU_RUN_ADVANCE | (u64)i->length << VCPU_RUN_LENGTH_SHIFT;
+    if (i->access & INSN_WRITES) {
+        bus_write(&b->bus, GPA(x->a), i->memory_bytes, memory);
+        return flags;
+    }
+    *value = s->gpr[i->reg];
+    return flags | VCPU_RUN_VALUE | (u64)i->reg << VCPU_RUN_GPR_SHIFT;
+}
+
+/* --- the long way --- */
+
+enum emulate_result emulate_mmio(const struct board *b, struct emulate_cache *cache,
+                                 struct vcpu_state *s, struct fetched *f, struct fault *fault)
+{
+    const struct insn *i = &f->insn;
+    enum emulate_result r = emulate_fetch(b, s, f, fault);
+    struct operand o;
+    u64 memory = 0;
+
+    if (r != EMULATE_DONE) {
+        return r;
+    }
+    if (i->form == INSN_STRING) {
+        return i->op == INSN_INS || i->op == INSN_OUTS
+                   ? EMULATE_AGAIN /* the code changed; the CPU has to see whether it may */
+                   : emulate_string(b, s, i, 0, fault);
+    }
+    if (!operand_find(b, s, i->seg, decode_offset(i, s->gpr, s->rip), i->memory_bytes,
+                      i->access & INSN_WRITES ? PF_WRITE : 0, &o, fault)) {
+        return EMULATE_FAULT;
+    }
+    keep(cache, s, f);
+    if (i->access & INSN_READS) {
+        memory = operand_read(b, &o);
+    }
+    exec_insn(i, s->gpr, &s->rflags, &memory);
+    if (i->access & INSN_WRITES) {
+        operand_write(b, &o, memory);
     }
     return EMULATE_DONE;
 }

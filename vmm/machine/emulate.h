@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Instructions that the VMM carries out for the CPU: string I/O, and moves to and from addresses
+ * Instructions that the VMM carries out for the CPU: string I/O, and those that touch addresses
  * outside RAM. Works on a copy of the vCPU's state and on the board; no system calls, so it runs on
- * the host too. Deviation: alignment checks (#AC) are not made.
+ * the host too. The caller holds the device lock. An instruction that reads and writes a device
+ * does one read and then one write; towards other vCPUs it is not atomic where its operand is RAM.
+ * Deviation: alignment checks (#AC) and data breakpoints are not made.
  */
 #ifndef VMM_MACHINE_EMULATE_H
 #define VMM_MACHINE_EMULATE_H
@@ -12,6 +14,7 @@
 #include "vmm/machine/bus.h"
 #include "vmm/machine/decode.h"
 #include "vmm/machine/ram.h"
+#include "vmm/machine/walk.h"
 
 /* What a CPU sees on its bus. */
 struct board {
@@ -20,49 +23,79 @@ struct board {
     u32 phys_bits; /* the guest's physical address width */
 };
 
+#define VECTOR_UD 6
 #define VECTOR_SS 12
 #define VECTOR_GP 13
 #define VECTOR_PF 14
 
-/* An exception for the guest. All have an error code. */
+/* An exception for the guest, as SYS_VCPU_INJECT takes it. */
 struct fault {
     u8 vector;
+    u64 flags; /* VCPU_INJECT_* */
     u64 error;
-    u64 address; /* CR2, #PF only */
+    u64 address; /* CR2 */
+};
+
+/* #PF at va, with that error code. */
+static inline struct fault emulate_page_fault(u64 error, gva_t va)
+{
+    return (struct fault){VECTOR_PF, VCPU_INJECT_ERROR_CODE | VCPU_INJECT_CR2, error, va.v};
+}
+
+/* An instruction as it was fetched. */
+struct fetched {
+    u8 bytes[DECODE_MAX_BYTES];
+    u32 count; /* of them, the instruction's and perhaps more */
+    u32 first; /* of them in the first page */
+    gpa_t at;  /* where that begins, and the way there */
+    struct walk_path path;
+    struct insn insn; /* valid unless EMULATE_UNKNOWN or a fault of the fetch came of it */
 };
 
 enum emulate_result {
-    EMULATE_DONE,  /* carried out; registers of *s changed, RIP is not */
-    EMULATE_AGAIN, /* partly (REP): registers changed, run the instruction again for the rest */
+    EMULATE_DONE,  /* carried out; registers and flags of *s changed, RIP is not */
+    EMULATE_AGAIN, /* partly (REP), or not at all: registers changed, run the instruction again */
     EMULATE_FAULT, /* *fault is to be delivered at the instruction; registers show what was done */
-    EMULATE_UNKNOWN, /* not one of the instructions that are known here */
+    EMULATE_UNKNOWN, /* not one of the instructions that are known here; nothing was done */
 };
 
+/*
+ * Instructions met before in 64-bit code, one cache a vCPU; all zero at first. A line counts only
+ * while the bytes of the instruction and the page-table entries that lead to them are unchanged, so
+ * nothing ever needs to be dropped.
+ */
+#define EMULATE_LINES 16
+
+struct emulate_cache {
+    struct emulate_line {
+        u64 rip, cr3, mode; /* mode: VX_MODE_* */
+        u64 code[2], mask[2];
+        gpa_t at; /* of the code */
+        struct walk_path path;
+        struct insn insn;
+    } line[EMULATE_LINES];
+};
+
+/* The instruction at RIP, which touched an address outside RAM. s: groups GPR and SYS. *f tells
+ * what it was: for its length, or for a report. */
+enum emulate_result emulate_mmio(const struct board *b, struct emulate_cache *cache,
+                                 struct vcpu_state *s, struct fetched *f, struct fault *fault);
+
+/*
+ * The same for a move that is in the cache, with what the exit alone tells. s: group GPR, which is
+ * scratch afterwards. x: the VX_MMIO exit. Returns the flags for SYS_VCPU_RUN, and in *value their
+ * value; 0: nothing was done, emulate_mmio() is to do it.
+ */
+u64 emulate_cached(const struct board *b, const struct emulate_cache *cache, struct vcpu_state *s,
+                   const struct vcpu_exit *x, u64 *value);
+
 /* String I/O, as SYS_VCPU_RUN described it in *x (VX_IO with VX_IO_STRING). Does a bounded number
- * of elements. s: groups GPR and SYS. */
+ * of elements. s: groups GPR and SYS. Not EMULATE_UNKNOWN. */
 enum emulate_result emulate_string_io(const struct board *b, struct vcpu_state *s,
                                       const struct vcpu_exit *x, struct fault *fault);
-
-/* The instruction at RIP, which touched an address outside RAM. s: groups GPR and SYS. *insn is
- * filled unless EMULATE_UNKNOWN; bytes and *count get what was fetched, for a report. */
-enum emulate_result emulate_mmio(const struct board *b, struct vcpu_state *s, struct insn *insn,
-                                 u8 bytes[DECODE_MAX_BYTES], u32 *count, struct fault *fault);
 
 /* The exception for a page walk that met an address outside RAM, where a bus answers all-ones: a
  * page fault with the reserved bit. va: what was translated. */
 void emulate_walk_fault(const struct vcpu_state *s, gva_t va, struct fault *fault);
-
-/* The linear address of an offset in a segment, as the mode has it. */
-gva_t emulate_linear(const struct vcpu_state *s, u32 seg, u64 offset);
-
-/* Copies n bytes (up to a page) between buffer and guest-linear memory for an access of kind 0,
- * PF_WRITE or PF_FETCH (walk.h); what is not RAM goes over the bus. On false nothing is written,
- * and *fault is set; seg names the segment, for the choice between #GP and #SS. */
-bool emulate_access(const struct board *b, const struct vcpu_state *s, u32 seg, gva_t va,
-                    void *buffer, u32 n, u64 kind, struct fault *fault) MUST_CHECK;
-
-/* Would that access succeed? */
-bool emulate_probe(const struct board *b, const struct vcpu_state *s, u32 seg, gva_t va, u32 n,
-                   u64 kind, struct fault *fault) MUST_CHECK;
 
 #endif

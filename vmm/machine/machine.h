@@ -35,6 +35,7 @@ struct vcpu {
 
 struct machine {
     const struct vmm_start *start;
+    struct emulate_cache cache;
     struct start_shared *shared;
     u64 start_tsc;
     u64 ns_per_tick, ticks_per_ns; /* 32.32 fixed point */

@@ -41,8 +41,7 @@ static void set_state(struct vcpu *v, u64 groups)
 
 static void inject(struct vcpu *v, const struct fault *f)
 {
-    u64 flags = VCPU_INJECT_ERROR_CODE | (f->vector == VECTOR_PF ? VCPU_INJECT_CR2 : 0);
-    s64 e = sys_vcpu_inject(v->handle, f->vector, flags, f->error, f->address);
+    s64 e = sys_vcpu_inject(v->handle, f->vector, f->flags, f->error, f->address);
 
     if (e < 0) {
         broken(v, "vcpu_inject", e);
@@ -121,10 +120,8 @@ static u64 string_io(struct vcpu *v, const struct vcpu_exit *x)
 static u64 mmio(struct vcpu *v, const struct vcpu_exit *x)
 {
     struct machine *m = v->machine;
-    u8 bytes[DECODE_MAX_BYTES] = {0};
+    struct fetched f = {0};
     struct fault fault;
-    struct insn insn;
-    u32 count;
 
     if (x->b & VX_ACCESS_EXEC) {
         crash(v, "execution of unmapped guest-physical address %lx", x->a);
@@ -142,21 +139,26 @@ static u64 mmio(struct vcpu *v, const struct vcpu_exit *x)
         return VCPU_RUN_RETRY;
     }
     lock_for(v);
-    enum emulate_result result = emulate_mmio(&m->board, &v->state, &insn, bytes, &count, &fault);
+    enum emulate_result result = emulate_mmio(&m->board, &v->cache, &v->state, &f, &fault);
     machine_unlock(m);
     switch (result) {
     case EMULATE_DONE:
+        step_over(v, f.insn.length);
+        break;
     case EMULATE_AGAIN:
-        step_over(v, insn.length);
+        note_step(v);
+        set_state(v, VCPU_STATE_GPR);
         break;
     case EMULATE_FAULT:
+        set_state(v, VCPU_STATE_GPR);
         inject(v, &fault);
         break;
     case EMULATE_UNKNOWN:
         crash(v,
               "access to unmapped guest-physical address %lx by an unknown instruction "
               "(%02x %02x %02x %02x %02x %02x %02x %02x)",
-              x->a, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]);
+              x->a, f.bytes[0], f.bytes[1], f.bytes[2], f.bytes[3], f.bytes[4], f.bytes[5],
+              f.bytes[6], f.bytes[7]);
     }
     return VCPU_RUN_RETRY;
 }

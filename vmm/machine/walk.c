@@ -109,44 +109,46 @@ static bool allowed(const struct vcpu_state *s, u64 rights, u64 kind, bool user)
     return !(kind & PF_WRITE) || (rights & PTE_WRITE) || (!user && !(s->cr0 & CR0_WP));
 }
 
-/* An entry on the way, for the flags that are set when the walk has succeeded. */
-struct step {
-    gpa_t at;
-    u64 entry, flags;
-};
+/* Of a walk on the way; WALK_RETRY: another vCPU changed an entry before its flags were set. */
+#define WALK_RETRY   ((enum walk_status)(WALK_NON_CANONICAL + 1))
+#define MAX_ATTEMPTS 64 /* a guest that never stops changing its tables loses some flags */
 
-enum walk_status walk(const struct ram *ram, const struct vcpu_state *s, u32 phys_bits, gva_t va,
-                      u64 kind, gpa_t *gpa, u64 *error)
+/* Sets the flags of an access, as a CPU does: each in the entry that was used, or not at all. */
+static bool set_flags(const struct ram *ram, struct walk_path *p, u64 kind, u32 bytes)
 {
+    for (u32 i = 0; i < p->count; i++) {
+        bool leaf = i == p->count - 1;
+        u64 flags = PTE_ACCESSED | (leaf && (kind & PF_WRITE) ? PTE_DIRTY : 0);
+
+        if (flags & ~p->step[i].entry) {
+            ram_or(ram, p->step[i].at, p->step[i].entry, flags, bytes);
+            p->step[i].entry |= flags;
+            if (read_entry(ram, p->step[i].at, bytes) != p->step[i].entry) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static enum walk_status walk_once(const struct ram *ram, const struct vcpu_state *s, u32 phys_bits,
+                                  gva_t va, u64 kind, gpa_t *gpa, u64 *error,
+                                  struct walk_path *path)
+{
+    const struct format f = format_of(s);
     bool user = walk_cpl(s) == 3;
     u64 code = (kind & PF_WRITE) | (user ? PF_USER : 0);
-    struct step steps[5];
-    u32 count = 0;
+    u64 table = f.levels == 3 ? s->cr3 & FIELD(31, 5) : s->cr3 & FIELD(51, 12);
+    u64 rights = PTE_WRITE | PTE_USER;
 
     if ((kind & PF_FETCH) &&
         ((s->cr4 & CR4_SMEP) || ((s->efer & EFER_NXE) && (s->cr4 & CR4_PAE)))) {
         code |= PF_FETCH;
     }
-    if (!(s->cr0 & CR0_PG)) {
-        *gpa = GPA(va.v & 0xffffffff);
-        return WALK_OK;
-    }
-
-    struct format f = format_of(s);
-    if (f.levels >= 4) {
-        u32 unused = 64 - (PAGE_SHIFT + 9 * f.levels);
-        if ((u64)((s64)(va.v << unused) >> unused) != va.v) {
-            return WALK_NON_CANONICAL;
-        }
-    } else {
-        va.v &= 0xffffffff;
-    }
-
-    u64 table = f.levels == 3 ? s->cr3 & FIELD(31, 5) : s->cr3 & FIELD(51, 12);
-    u64 rights = PTE_WRITE | PTE_USER;
     if (f.levels == 2) {
         table &= 0xffffffff;
     }
+    path->count = 0;
     for (u32 level = f.levels;; level--) {
         u64 index = (va.v >> (PAGE_SHIFT + f.index_bits * (level - 1))) & (BIT(f.index_bits) - 1);
         gpa_t at = GPA(table + index * f.entry_bytes);
@@ -164,8 +166,8 @@ enum walk_status walk(const struct ram *ram, const struct vcpu_state *s, u32 phy
         }
         if (!pointer) {
             rights = (rights & entry & (PTE_WRITE | PTE_USER)) | ((rights | entry) & PTE_NX);
-            u64 flags = PTE_ACCESSED | (leaf && (kind & PF_WRITE) ? PTE_DIRTY : 0);
-            steps[count++] = (struct step){at, entry, flags};
+            path->step[path->count].at = at;
+            path->step[path->count++].entry = entry;
         }
         if (leaf) {
             *gpa = GPA(leaf_address(&f, entry, level, va.v));
@@ -177,10 +179,41 @@ enum walk_status walk(const struct ram *ram, const struct vcpu_state *s, u32 phy
         *error = code | PF_PRESENT;
         return WALK_FAULT;
     }
-    for (u32 i = 0; i < count; i++) {
-        if (steps[i].flags & ~steps[i].entry) {
-            ram_or(ram, steps[i].at, steps[i].entry, steps[i].flags, f.entry_bytes);
-        }
+    return set_flags(ram, path, kind, f.entry_bytes) ? WALK_OK : WALK_RETRY;
+}
+
+enum walk_status walk(const struct ram *ram, const struct vcpu_state *s, u32 phys_bits, gva_t va,
+                      u64 kind, gpa_t *gpa, u64 *error, struct walk_path *path)
+{
+    struct walk_path scratch;
+    enum walk_status status = WALK_RETRY;
+
+    if (!(s->cr0 & CR0_PG)) {
+        *gpa = GPA(va.v & 0xffffffff);
+        return WALK_OK;
     }
-    return WALK_OK;
+    if (s->efer & EFER_LMA) {
+        u32 unused = s->cr4 & CR4_LA57 ? 7 : 16;
+        if ((u64)((s64)(va.v << unused) >> unused) != va.v) {
+            return WALK_NON_CANONICAL;
+        }
+    } else {
+        va.v &= 0xffffffff;
+    }
+    path = path ? path : &scratch;
+    for (u32 i = 0; i < MAX_ATTEMPTS && status == WALK_RETRY; i++) {
+        status = walk_once(ram, s, phys_bits, va, kind, gpa, error, path);
+    }
+    return status == WALK_RETRY ? WALK_OK : status;
+}
+
+bool walk_unchanged(const struct ram *ram, const struct walk_path *path)
+{
+    u64 differences = 0;
+
+    for (u32 i = 0; i < path->count; i++) { /* all of them are RAM: the walk read them */
+        const u64 *entry = (const u64 *)(ram->base + path->step[i].at.v);
+        differences |= __atomic_load_n(entry, __ATOMIC_RELAXED) ^ path->step[i].entry;
+    }
+    return path->count && !differences;
 }

@@ -24,6 +24,15 @@ enum walk_status {
     WALK_NON_CANONICAL, /* #GP(0), or #SS(0) on the stack segment */
 };
 
+/* The entries that a walk went through, as it left them. */
+struct walk_path {
+    u32 count;
+    struct {
+        gpa_t at;
+        u64 entry;
+    } step[5];
+};
+
 /* The mode of the code that runs, from the state's system registers. */
 u32 walk_cpl(const struct vcpu_state *s);
 bool walk_in_long_mode(const struct vcpu_state *s); /* 64-bit code, not compatibility mode */
@@ -32,9 +41,14 @@ bool walk_in_long_mode(const struct vcpu_state *s); /* 64-bit code, not compatib
  * Translates va for an access of kind 0 (read), PF_WRITE or PF_FETCH at the current privilege
  * level. The state needs the groups GPR and SYS; phys_bits is the guest's physical address width.
  * On WALK_OK *gpa is set (RAM or not) and the tables' flags are as after the access; on WALK_FAULT
- * *error is the code.
+ * *error is the code. path, unless it is NULL, is filled on WALK_OK; page-directory pointers of PAE
+ * paging are not in it.
  */
 enum walk_status walk(const struct ram *ram, const struct vcpu_state *s, u32 phys_bits, gva_t va,
-                      u64 kind, gpa_t *gpa, u64 *error);
+                      u64 kind, gpa_t *gpa, u64 *error, struct walk_path *path);
+
+/* Do the tables still hold what a walk in IA-32e paging found there? Then the same address in the
+ * same mode is still translated alike. */
+bool walk_unchanged(const struct ram *ram, const struct walk_path *path);
 
 #endif
