@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ends badly, in the way that the first word of its command line says; delay=N waits N TSC ticks
- * before. Each of these must end this guest, with a reason, and nothing else.
+ * Ends in the way that the first word of its command line says, mostly badly; delay=N waits N TSC
+ * ticks before. Each of these must end this guest, with a reason, and nothing else.
  */
 #include "guests/lib/boot.h"
 #include "guests/lib/console.h"
@@ -9,6 +9,8 @@
 #include "guests/lib/memory.h"
 #include "guests/lib/mode.h"
 #include "guests/lib/trap.h"
+#include "lib/hw/acpi_pm.h"
+#include "lib/hw/reset.h"
 #include "lib/string.h"
 
 #define CANONICAL_END 0x0000800000000000ull
@@ -129,6 +131,21 @@ static void crash_exit(void)
     guest_exit(42);
 }
 
+/* The machine starts again, if it is to. */
+static void crash_reset(void)
+{
+    outb(PORTCF9, PORTCF9_SYS_RST);
+    outb(PORTCF9, PORTCF9_SYS_RST | PORTCF9_RST_CPU);
+}
+
+/* The soft-off state of ACPI: well. */
+static void crash_poweroff(void)
+{
+    outw(PM_PORT + PM1_CNT, PM1_CNT_SCI_EN | PM_SLP_TYP_S5 << PM1_CNT_SLP_TYP_SHIFT);
+    outw(PM_PORT + PM1_CNT,
+         PM1_CNT_SCI_EN | PM_SLP_TYP_S5 << PM1_CNT_SLP_TYP_SHIFT | PM1_CNT_SLP_EN);
+}
+
 static const struct {
     const char *name;
     void (*crash)(void);
@@ -146,6 +163,8 @@ static const struct {
     {"real",     crash_real    },
     {"hlt",      crash_hlt     },
     {"exit",     crash_exit    },
+    {"reset",    crash_reset   },
+    {"poweroff", crash_poweroff},
 };
 
 void guest_main(void)
@@ -161,10 +180,10 @@ void guest_main(void)
                 cpu_pause();
             }
             ways[i].crash();
-            print("still here\n"); /* then the guest ends well, which nobody expects of it */
-            guest_exit(0);
+            print("crasher: ERROR: still here\n");
+            guest_exit(1);
         }
     }
     print("crasher: ERROR: no way of that name: %s\n", word);
-    guest_exit(0);
+    guest_exit(1);
 }

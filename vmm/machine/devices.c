@@ -54,7 +54,12 @@ static bool fill_fwcfg(struct machine *m)
 /* Interrupt controllers first: the others set their lines when they are attached. */
 static bool attach(struct machine *m)
 {
+    u64 below_4g = MIN(m->start->memory_bytes, RAM_HOLE);
+
     return i8259_attach(&m->pic, m) && ioapic_attach(&m->ioapic, m) && apic_attach(m) &&
+           i8254_attach(&m->pit, m) &&
+           rtc_attach(&m->rtc, m, below_4g, m->start->memory_bytes - below_4g) &&
+           pm_attach(&m->pm, m) && reset_attach(&m->reset, m) &&
            uart16550_attach(&m->com1, m, UART_COM1_PORT, COM1_IRQ) &&
            debugcon_attach(&m->debugcon, m) && debugexit_attach(&m->debugexit, m) &&
            fill_fwcfg(m) && fwcfg_attach(&m->fwcfg, m);
@@ -63,7 +68,7 @@ static bool attach(struct machine *m)
 void devices_create(struct machine *m)
 {
     bus_reset(&m->board.bus);
-    if (!attach(m)) {
+    if (!attach(m) || (m->start->test_device && !testdev_attach(&m->testdev, m))) {
         machine_end(m, GUEST_VMM_FAULT, "two devices claim one place on the bus");
     }
 }

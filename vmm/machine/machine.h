@@ -15,8 +15,12 @@
 #include "vmm/device/debugcon.h"
 #include "vmm/device/debugexit.h"
 #include "vmm/device/fwcfg.h"
+#include "vmm/device/i8254.h"
 #include "vmm/device/i8259.h"
 #include "vmm/device/ioapic.h"
+#include "vmm/device/pm.h"
+#include "vmm/device/reset.h"
+#include "vmm/device/rtc.h"
 #include "vmm/device/uart16550.h"
 #include "vmm/machine/emulate.h"
 #include "vmm/machine/lock.h"
@@ -51,6 +55,10 @@ struct machine {
     struct board board;
     struct i8259 pic;
     struct ioapic ioapic;
+    struct i8254 pit;
+    struct rtc rtc;
+    struct pm pm;
+    struct reset reset;
     struct uart16550 com1;
     struct debugcon debugcon;
     struct debugexit debugexit;
