@@ -442,9 +442,6 @@ static void hypercalls(void)
         };
         struct fault f;
 
-        if ((u32)regs.rax == HYPERCALL_INJECT) {
-            regs.rdi = 32 + regs.rdi % 224;
-        }
         f = code_try(CODE(0x0f, 0x01, 0xc1), &regs);
         CHECK(f.vector == -1, "VMCALL %lx: vector %d", regs.rax, f.vector);
     }

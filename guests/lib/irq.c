@@ -3,7 +3,6 @@
 #include "guests/lib/irq.h"
 
 #include "guests/lib/apic.h"
-#include "guests/lib/socle.h"
 #include "lib/string.h"
 
 struct irq_taken irq_taken;
@@ -13,7 +12,7 @@ bool irq_available(void)
     static bool ready;
 
     if (!apic_present()) {
-        return on_socle();
+        return false;
     }
     if (!ready) {
         apic_init();
@@ -24,9 +23,7 @@ bool irq_available(void)
 
 void irq_raise(u8 vector)
 {
-    if (!apic_present()) {
-        hypercall(HYPERCALL_INJECT, vector);
-    } else if (vector == VEC_NMI) {
+    if (vector == VEC_NMI) {
         apic_send(apic_id(), APIC_NMI | ICR_ASSERT);
     } else {
         apic_send(0, ICR_SELF | APIC_FIXED | ICR_ASSERT | vector);
@@ -35,9 +32,7 @@ void irq_raise(u8 vector)
 
 void irq_eoi(void)
 {
-    if (apic_present()) {
-        apic_eoi();
-    }
+    apic_eoi();
 }
 
 bool irq_count(struct trap_frame *f)
