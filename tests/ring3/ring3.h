@@ -135,7 +135,7 @@ bool check(bool ok, const char *format, ...) PRINTF(2, 3);
  * without KVM): how long something takes there says nothing about us. */
 bool steady(void);
 /* A check of time, made only where it says something. */
-#define CHECK_TIME(ok, ...) (!steady() || check(ok, __VA_ARGS__))
+#define CHECK_TIME(ok, ...) ((void)(!steady() || check(ok, __VA_ARGS__)))
 
 /* What the kernel has left: equal before and after a test. */
 struct memory_left {
