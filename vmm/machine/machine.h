@@ -35,11 +35,11 @@ struct vcpu {
     handle_t handle;
     u32 index;
     struct vcpu_state state; /* scratch of the slow paths */
+    struct emulate_cache cache;
 };
 
 struct machine {
     const struct vmm_start *start;
-    struct emulate_cache cache;
     struct start_shared *shared;
     u64 start_tsc;
     u64 ns_per_tick, ticks_per_ns; /* 32.32 fixed point */
