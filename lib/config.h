@@ -51,11 +51,12 @@ struct config_guest {
     u32 module_count;
     struct config_str options; /* options = TEXT */
     u64 memory_bytes;          /* memory = 64M; default 16M; 1M to 64G, whole pages */
-    bool populate; /* populate = yes | no: frames now, or at first touch (default yes) */
-    u32 cpus;      /* cpus = 1..16 */
-    u32 count;     /* count = N: that many copies, named NAME-1 .. NAME-N; default 1 */
-    u32 weight;    /* weight = 1..10000, default 100 */
-    u64 pin;       /* pin = 0, 1, 3: mask of host CPUs, 0 = any */
+    bool populate;    /* populate = yes | no: frames now, or at first touch (default yes) */
+    bool test_device; /* test-device = yes | no: a page of registers like memory (default no) */
+    u32 cpus;         /* cpus = 1..16 */
+    u32 count;        /* count = N: that many copies, named NAME-1 .. NAME-N; default 1 */
+    u32 weight;       /* weight = 1..10000, default 100 */
+    u64 pin;          /* pin = 0, 1, 3: mask of host CPUs, 0 = any */
     enum config_restart restart;   /* restart = no | on-failure | always */
     u32 restart_limit;             /* restart-limit = N; default 3; 0 = without limit */
     u64 time_limit_ms;             /* time-limit = 30s | 500ms | 2m; 0 = none */

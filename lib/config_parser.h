@@ -12,6 +12,7 @@ enum guest_key {
     G_OPTIONS,
     G_MEMORY,
     G_POPULATE,
+    G_TEST_DEVICE,
     G_CPUS,
     G_COUNT,
     G_WEIGHT,

@@ -61,6 +61,7 @@ static void defaults(void **state)
     assert_int_equal(g->options.len, 0);
     assert_int_equal(g->memory_bytes, 16 << 20);
     assert_true(g->populate);
+    assert_false(g->test_device);
     assert_int_equal(g->cpus, 1);
     assert_int_equal(g->count, 1);
     assert_int_equal(g->weight, 100);
@@ -91,6 +92,7 @@ static void every_key(void **state)
            "options\t=\t-v a;b#c   # but this is a comment\r\n"
            "memory = 0x40M\r\n"
            "populate = no\r\n"
+           "test-device = yes\r\n"
            "cpus = 4\r\n"
            "count = 3\r\n"
            "weight = 10000\r\n"
@@ -124,6 +126,7 @@ static void every_key(void **state)
     assert_str(g->options, "-v a;b#c", 11, 11);
     assert_int_equal(g->memory_bytes, 64 << 20);
     assert_false(g->populate);
+    assert_true(g->test_device);
     assert_int_equal(g->cpus, 4);
     assert_int_equal(g->count, 3);
     assert_int_equal(g->weight, 10000);
@@ -238,6 +241,7 @@ static const struct wrong {
     {G "memory = 18014398509481984K\n", 3, 10, "1M to 64G"},
     {G "memory = -1M\n", 3, 10, "not '-1M'"},
     {G "populate = maybe\n", 3, 12, "populate is no or yes"},
+    {G "test-device = 1\n", 3, 15, "test-device is no or yes"},
     {G "cpus = 0\n", 3, 8, "cpus wants a number from 1 to 16, not '0'"},
     {G "cpus = 17\n", 3, 8, "from 1 to 16"},
     {G "cpus = two\n", 3, 8, "not 'two'"},

@@ -68,7 +68,7 @@ static bool attach(struct machine *m)
 void devices_create(struct machine *m)
 {
     bus_reset(&m->board.bus);
-    if (!attach(m)) {
+    if (!attach(m) || (m->start->test_device && !testdev_attach(&m->testdev, m))) {
         machine_end(m, GUEST_VMM_FAULT, "two devices claim one place on the bus");
     }
 }

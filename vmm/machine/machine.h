@@ -21,6 +21,8 @@
 #include "vmm/device/pm.h"
 #include "vmm/device/reset.h"
 #include "vmm/device/rtc.h"
+#include "vmm/device/testdev.h"
+#include "vmm/device/testdev.h"
 #include "vmm/device/uart16550.h"
 #include "vmm/machine/emulate.h"
 #include "vmm/machine/lock.h"
@@ -63,6 +65,8 @@ struct machine {
     struct debugcon debugcon;
     struct debugexit debugexit;
     struct fwcfg fwcfg;
+    struct testdev testdev; /* only when the configuration asks for it */
+    struct testdev testdev;
     struct vcpu vcpus[VM_MAX_CPUS];
 };
 

@@ -83,6 +83,7 @@ struct vmm_start {
     u32 image;               /* enum config_image */
     u32 mode;                /* enum config_mode */
     u32 populate;
+    u32 test_device; /* vmm/device/testdev.h is there */
     u32 module_count;
     u32 phys_bits;              /* the guest's physical address width */
     u32 weight;                 /* of each vCPU's thread */

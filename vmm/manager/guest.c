@@ -173,6 +173,7 @@ static const char *fill_params(struct manager *m, struct guest *g, handle_t vm_i
         .image = c->image,
         .mode = c->mode,
         .populate = c->populate,
+        .test_device = c->test_device,
         .module_count = c->module_count,
         .phys_bits = m->phys_bits,
         .weight = c->weight,
