@@ -9,12 +9,13 @@
 #include "vmm/load/load.h"
 
 #define MEMORY (2ull << 20)
+#define KEPT   0x5a
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
-    static u8 memory[MEMORY];
+    static u8 memory[MEMORY], kept[RAM_HIGH - RAM_BIOS];
     static const u8 module[100];
     struct ram ram = {.base = memory};
     struct vcpu_state state = {0};
@@ -37,8 +38,17 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
         r.modules[i] = (struct load_file){module, sizeof(module), "module", i & 1 ? "a=b" : ""};
     }
     error.text[0] = 0;
-    if (load_image(&r, &state, &error)) {
-        if (!ram_bytes_at(&ram, GPA(state.rip)) || !ram_bytes_at(&ram, GPA(state.gpr[GPR_RBX]))) {
+    memset(kept, KEPT, sizeof(kept));
+    memcpy(memory + RAM_EBDA, kept, RAM_LOW_END - RAM_EBDA);
+    memcpy(memory + RAM_BIOS, kept, RAM_HIGH - RAM_BIOS);
+    bool good = load_image(&r, &state, &error);
+    if (memcmp(memory + RAM_EBDA, kept, RAM_LOW_END - RAM_EBDA) ||
+        memcmp(memory + RAM_BIOS, kept, RAM_HIGH - RAM_BIOS)) {
+        abort(); /* what is firmware's stays as it is */
+    }
+    if (good) {
+        if (!ram_available_at(&ram, GPA(state.rip)) ||
+            !ram_available_at(&ram, GPA(state.gpr[GPR_RBX]))) {
             abort();
         }
     } else if (!error.text[0]) {

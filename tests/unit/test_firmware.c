@@ -14,6 +14,7 @@
 
 #include "kernel/abi.h"
 #include "lib/acpi.h"
+#include "lib/hw/acpi_pm.h"
 #include "tests/unit/fake_host.h"
 #include "vmm/device/fwcfg.h"
 #include "vmm/machine/firmware.h"
@@ -107,7 +108,7 @@ static void test_acpi(void **state)
         assert_int_equal(info.pm_timer_port, 0x608);
         assert_int_equal(info.pm_timer_bits, 24);
         assert_int_equal(info.pm1a_port, 0x604);
-        assert_int_equal(info.s5_typa, 0);
+        assert_int_equal(info.s5_typa, PM_SLP_TYP_S5);
     }
 }
 

@@ -5,8 +5,8 @@ DefinitionBlock ("", "DSDT", 2, "SOCLE ", "SOCLE PC", 1)
 {
     External (\CPUS, IntObj)
 
-    // SLP_TYP of soft-off for PM1a and PM1b control; two reserved.
-    Name (\_S5, Package () { 0, 0, 0, 0 })
+    // SLP_TYP of soft-off for PM1a control (PM_SLP_TYP_S5 of lib/hw/acpi_pm.h). There is no PM1b.
+    Name (\_S5, Package () { 5, 0, 0, 0 })
 
     // The guest says whether it uses the PIC (0) or the IOAPIC (1). No interrupt here depends on it.
     Name (\PICM, 0)
@@ -79,13 +79,15 @@ DefinitionBlock ("", "DSDT", 2, "SOCLE ", "SOCLE PC", 1)
             })
         }
 
-        // Ports that are no device to an operating system: debug console and exit, fast A20,
-        // power management, reset.
+        // Ports that are no device to an operating system: a keyboard controller without keyboard,
+        // fast A20, debug console and exit, power management, reset.
         Device (PORT)
         {
             Name (_HID, EisaId ("PNP0C02"))
             Name (_CRS, ResourceTemplate ()
             {
+                IO (Decode16, 0x60, 0x60, 1, 1)
+                IO (Decode16, 0x64, 0x64, 1, 1)
                 IO (Decode16, 0x92, 0x92, 1, 1)
                 IO (Decode16, 0xE9, 0xE9, 1, 1)
                 IO (Decode16, 0xF4, 0xF4, 1, 4)

@@ -7,21 +7,17 @@
 #include "vmm/machine/firmware.h"
 
 #include "kernel/abi.h"
+#include "lib/hw/acpi_pm.h"
 #include "lib/hw/ioapic.h"
 #include "lib/hw/lapic.h"
+#include "lib/hw/reset.h"
+#include "lib/hw/rtc.h"
+#include "lib/hw/uart16550.h"
 #include "lib/string.h"
 #include "vmm/device/fwcfg.h"
 
-#define SCI_IRQ     9
-#define PIT_IRQ     0
-#define PIT_PIN     2 /* of the IOAPIC */
-#define COM1_PORT   0x3f8
-#define RESET_PORT  0xcf9
-#define RESET_VALUE 6
-#define CENTURY     0x32 /* of the CMOS */
-#define PM_EVENT    0x600
-#define PM_CONTROL  0x604
-#define PM_TIMER    0x608
+#define PIT_IRQ 0
+#define PIT_PIN 2 /* of the IOAPIC */
 
 /* --- ACPI --- */
 
@@ -101,24 +97,24 @@ struct fadt {
 /* No SMI command port: the machine is in ACPI mode from the start, SCI_EN is always set. */
 static const struct fadt fadt = {
     .header = HEADER("FACP", 6, struct fadt),
-    .sci = SCI_IRQ,
-    .pm1a_evt = PM_EVENT,
-    .pm1a_cnt = PM_CONTROL,
-    .pm_tmr = PM_TIMER,
+    .sci = PM_SCI,
+    .pm1a_evt = PM_PORT + PM1_STS,
+    .pm1a_cnt = PM_PORT + PM1_CNT,
+    .pm_tmr = PM_PORT + PM_TMR,
     .pm1_evt_len = 4,
     .pm1_cnt_len = 2,
     .pm_tmr_len = 4,
     .p_lvl2_lat = FADT_LATENCY_NONE,
     .p_lvl3_lat = FADT_LATENCY_NONE,
-    .century = CENTURY,
+    .century = CMOS_CENTURY,
     .boot_arch = FADT_BOOT_LEGACY | FADT_BOOT_NO_VGA,
     .flags = FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON | FADT_FIX_RTC |
              FADT_RESET_REG | FADT_HEADLESS,
-    .reset = IO(RESET_PORT, 8, 1),
-    .reset_value = RESET_VALUE,
-    .x_pm1a_evt = IO(PM_EVENT, 32, 2),
-    .x_pm1a_cnt = IO(PM_CONTROL, 16, 2),
-    .x_pm_tmr = IO(PM_TIMER, 32, 3),
+    .reset = IO(PORTCF9, 8, 1),
+    .reset_value = PORTCF9_RST_CPU | PORTCF9_SYS_RST,
+    .x_pm1a_evt = IO(PM_PORT + PM1_STS, 32, 2),
+    .x_pm1a_cnt = IO(PM_PORT + PM1_CNT, 16, 2),
+    .x_pm_tmr = IO(PM_PORT + PM_TMR, 32, 3),
 };
 
 struct facs {
@@ -186,7 +182,7 @@ static const struct madt madt = {
     .ioapic.length = sizeof(struct madt_ioapic),
     .ioapic.address = IOAPIC_BASE,
     .pit = MADT_OVERRIDE(PIT_IRQ, PIT_PIN, INT_AS_BUS),
-    .sci = MADT_OVERRIDE(SCI_IRQ, SCI_IRQ, INT_LEVEL_HIGH),
+    .sci = MADT_OVERRIDE(PM_SCI, PM_SCI, INT_LEVEL_HIGH),
     .nmi.type = 4,
     .nmi.length = sizeof(struct madt_nmi),
     .nmi.uid = MADT_ALL_CPUS,
@@ -409,7 +405,7 @@ static void put_mp(struct place *p, u32 cpus)
         u8 irq = (u8)(i < 2 ? i : i + 1);
         rest.interrupts[i] =
             (struct mp_interrupt){.entry = 3,
-                                  .flags = irq == SCI_IRQ ? INT_LEVEL_HIGH : INT_AS_BUS,
+                                  .flags = irq == PM_SCI ? INT_LEVEL_HIGH : INT_AS_BUS,
                                   .irq = irq,
                                   .pin = irq == PIT_IRQ ? PIT_PIN : irq};
     }
@@ -430,7 +426,7 @@ static const struct {
     u32 gpa;
     u16 value;
 } bda[] = {
-    {0x400,    COM1_PORT      }, /* the first serial port */
+    {0x400,    UART_COM1_PORT }, /* the first serial port */
     {0x40e,    RAM_EBDA >> 4  }, /* segment of the extended BIOS data area */
     {0x410,    BDA_EQUIPMENT  },
     {0x413,    RAM_EBDA / 1024}, /* KiB of memory below it */
