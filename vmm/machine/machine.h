@@ -22,7 +22,6 @@
 #include "vmm/device/reset.h"
 #include "vmm/device/rtc.h"
 #include "vmm/device/testdev.h"
-#include "vmm/device/testdev.h"
 #include "vmm/device/uart16550.h"
 #include "vmm/machine/emulate.h"
 #include "vmm/machine/lock.h"
@@ -66,7 +65,6 @@ struct machine {
     struct debugexit debugexit;
     struct fwcfg fwcfg;
     struct testdev testdev; /* only when the configuration asks for it */
-    struct testdev testdev;
     struct vcpu vcpus[VM_MAX_CPUS];
 };
 
