@@ -371,6 +371,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
             far = data[0] == 0xff;
             advance(r, far ? argument : argument % 64, data[2] & 15, data[0] & 0x20);
         }
+        read_port(r, PORT61); /* changes nothing */
         const struct chip *c = &r->chip[0];
         bool line = r->m.irq_levels & 1;
         check(c->undefined || line == (mode(c) != 0 || c->out));

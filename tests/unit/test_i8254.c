@@ -460,11 +460,34 @@ static void test_irq_periodic(void **state)
     }
 }
 
+static void test_irq_new_count(void **state)
+{
+    (void)state;
+    for (u32 mode = 2; mode <= 3; mode++) {
+        program(0, mode, 1000);
+        edges();
+        go(301);
+        out(0x40, 200);
+        out(0x40, 0);
+        go(mode == 3 ? 199 : 699);
+        assert_int_equal(edges(), 0);
+        go(1); /* the end of the period, or of its high half: only the first rises */
+        assert_int_equal(edges(), mode == 2);
+        go(mode == 3 ? 99 : 199);
+        assert_int_equal(edges(), 0);
+        go(1);
+        assert_int_equal(edges(), 1);
+        go(200);
+        assert_int_equal(edges(), 1);
+    }
+}
+
 static void test_irq_one_shot(void **state)
 {
     (void)state;
     program(0, 4, 100);
     edges();
+    assert_int_equal(m.timers->at_ns, ticks_to_ns(tick + 102, PIT_HZ)); /* one wake-up */
     go(101);
     assert_int_equal(edges(), 0); /* the strobe is low */
     go(1);
@@ -541,6 +564,7 @@ int main(void)
         cmocka_unit_test_setup(test_gate, setup),
         cmocka_unit_test_setup(test_trigger, setup),
         cmocka_unit_test_setup(test_irq_periodic, setup),
+        cmocka_unit_test_setup(test_irq_new_count, setup),
         cmocka_unit_test_setup(test_irq_one_shot, setup),
         cmocka_unit_test_setup(test_exact, setup),
         cmocka_unit_test_setup(test_port61, setup),

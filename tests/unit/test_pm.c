@@ -182,7 +182,7 @@ static void test_power_off(void **state)
         m.ended = false;
     }
     out(PM1_CNT, 2, PM_SLP_TYP_S5 << PM1_CNT_SLP_TYP_SHIFT);
-    out(PM1_CNT, 1, PM1_CNT_SCI_EN);
+    out(PM1_CNT, 1, PM1_CNT_SLP_EN >> 8); /* the other byte */
     assert_false(m.ended);
     out(PM1_CNT + 1, 1, (PM_SLP_TYP_S5 << PM1_CNT_SLP_TYP_SHIFT | PM1_CNT_SLP_EN) >> 8);
     assert_true(m.ended && m.ending == HOST_END_POWER_OFF);
