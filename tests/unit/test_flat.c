@@ -120,11 +120,11 @@ static void test_long(void **state)
     assert_int_equal(s.cr0 & (CR0_PE | CR0_PG), CR0_PE | CR0_PG);
     for (u32 i = 0; i < ARRAY_SIZE(addresses); i++) { /* each to itself, as a walk sees it */
         gpa_t gpa = GPA(~0ull);
-        assert_int_equal(walk(&ram, &s, 39, GVA(addresses[i]), PF_WRITE, &gpa, &pf), WALK_OK);
+        assert_int_equal(walk(&ram, &s, 39, GVA(addresses[i]), PF_WRITE, &gpa, &pf, NULL), WALK_OK);
         assert_int_equal(gpa.v, addresses[i]);
     }
     gpa_t gpa;
-    assert_int_equal(walk(&ram, &s, 39, GVA(0x100000000), 0, &gpa, &pf), WALK_FAULT);
+    assert_int_equal(walk(&ram, &s, 39, GVA(0x100000000), 0, &gpa, &pf, NULL), WALK_FAULT);
 }
 
 static void test_refusals(void **state)
