@@ -329,16 +329,21 @@ struct vcpu_state {
     u64 dr7, pending_debug;
     u32 interruptibility; /* bit 0 STI, bit 1 MOV SS, bit 3 NMI: SDM 3C "Guest Non-Register State"
                            */
-    u32 halted;
+    u32 halted; /* VCPU_ACTIVE, VCPU_HALTED, VCPU_WAIT_SIPI */
+};
+
+enum vcpu_activity {
+    VCPU_ACTIVE,
+    VCPU_HALTED,    /* HLT was executed */
+    VCPU_WAIT_SIPI, /* after INIT, and from the beginning but for vCPU 0 */
 };
 
 #define VCPU_INJECT_EXCEPTION  0      /* vector 0..31 as an exception (merged with one in flight) */
 #define VCPU_INJECT_ERROR_CODE BIT(0) /* the exception pushes the error code */
 #define VCPU_INJECT_CR2        BIT(1) /* set CR2 too (#PF) */
-#define VCPU_INJECT_INTERRUPT  BIT(2) /* vector 16..255 becomes a pending external interrupt */
 #define VCPU_INJECT_NMI        BIT(3)
 #define VCPU_INJECT_KICK       BIT(4) /* makes SYS_VCPU_RUN return VX_KICKED */
-/* Interrupt, NMI and kick may come from any thread; exceptions only from the one that runs the
+/* NMI and kick may come from any thread; exceptions only from the one that runs the
  * vCPU. */
 
 /* System. */

@@ -26,8 +26,9 @@
 #define ECX1_F16C       BIT(29)
 #define ECX1_RDRAND     BIT(30)
 #define ECX1_HYPERVISOR BIT(31)
-/* hidden: MONITOR, VMX, SMX, EIST, TM2, SDBG, PDCM, DCA, x2APIC, TSC deadline (with the local APIC)
- */
+/* the local APIC's, whatever the host has */
+#define ECX1_APIC (BIT(21) /* x2APIC */ | BIT(24) /* TSC deadline */)
+/* hidden: MONITOR, VMX, SMX, EIST, TM2, SDBG, PDCM, DCA */
 #define ECX1_MASK                                                                                  \
     (ECX1_SSE3 | ECX1_PCLMULQDQ | ECX1_SSSE3 | ECX1_FMA | ECX1_CX16 | ECX1_PCID | ECX1_SSE4_1 |    \
      ECX1_SSE4_2 | ECX1_MOVBE | ECX1_POPCNT | ECX1_AES | ECX1_XSAVE | ECX1_AVX | ECX1_F16C |       \
@@ -39,11 +40,12 @@
 #define EDX1_TSC  BIT(4)
 #define EDX1_PAE  BIT(6)
 #define EDX1_MCE  BIT(7)
+#define EDX1_APIC BIT(9)
 #define EDX1_PGE  BIT(13)
 #define EDX1_FXSR BIT(24)
 #define EDX1_SSE  BIT(25)
 #define EDX1_HTT  BIT(28)
-/* hidden: APIC (the kernel has none for guests yet), PSN, DS, ACPI thermal, TM, PBE */
+/* hidden: PSN, DS, ACPI thermal, TM, PBE */
 #define EDX1_MASK                                                                                  \
     (FIELD(8, 0) | BIT(11) /* SEP */ | FIELD(17, 12) | BIT(19) /* CLFSH */ |                       \
      FIELD(27, 23) /* MMX, FXSR, SSE, SSE2, SS */)
@@ -90,6 +92,8 @@
 
 #define EAXD1_XSAVEC  BIT(1)
 #define EAXD1_MASK    FIELD(2, 0) /* XSAVEOPT, XSAVEC, XGETBV with ECX = 1; XSAVES hidden */
+
+#define EAX6_ARAT     BIT(2) /* the APIC timer never stops */
 
 #define PHYS_BITS_MAX 48 /* four levels of nested tables */
 
@@ -198,7 +202,8 @@ static void add_xsave(struct cpuid_table *t, const struct cpuid_inputs *in)
     l[1].eax = ask(in, 0xd, 1).eax & EAXD1_MASK;
 }
 
-/* TSC frequency as crystal * numerator: the crystal's field has 32 bits. */
+/* TSC frequency as crystal * numerator: the crystal's field has 32 bits. It clocks the APIC timer.
+ */
 static void add_frequency(struct cpuid_table *t, const struct cpuid_inputs *in)
 {
     u32 shift = 0, mhz = (u32)(in->tsc_hz / 1000000);
@@ -206,6 +211,7 @@ static void add_frequency(struct cpuid_table *t, const struct cpuid_inputs *in)
     while (in->tsc_hz >> shift >> 32) {
         shift++;
     }
+    t->crystal_shift = shift;
     *add(t, 0x15, 0, 0) = (struct cpuid_leaf){1, 1u << shift, (u32)(in->tsc_hz >> shift), 0};
     *add(t, 0x16, 0, 0) = (struct cpuid_leaf){mhz, mhz, MIN(mhz, 100u), 0};
 }
@@ -220,8 +226,8 @@ static void add_features(struct cpuid_table *t, const struct cpuid_inputs *in)
     }
     l1->eax = t->signature = h1.eax;
     l1->ebx = (h1.ebx & 0xff00) | in->cpus << 16;
-    l1->ecx = (h1.ecx & ECX1_MASK) | ECX1_HYPERVISOR;
-    l1->edx = (h1.edx & EDX1_MASK) | (in->cpus > 1 ? EDX1_HTT : 0);
+    l1->ecx = (h1.ecx & ECX1_MASK) | ECX1_APIC | ECX1_HYPERVISOR;
+    l1->edx = (h1.edx & EDX1_MASK) | EDX1_APIC | (in->cpus > 1 ? EDX1_HTT : 0);
     l7[0] = (struct cpuid_leaf){1, h7.ebx & EBX7_MASK, h7.ecx & ECX7_MASK, h7.edx & EDX7_MASK};
     l7[1].eax = h71.eax & EAX71_MASK;
 
@@ -286,7 +292,9 @@ static void add_hypervisor(struct cpuid_table *t, const struct cpuid_inputs *in)
     /* "SocleSocle\0\0" in EBX, ECX, EDX */
     *add(t, CPUID_HYPERVISOR, 0, 0) =
         (struct cpuid_leaf){CPUID_MAX_HYPERVISOR, 0x6c636f53, 0x636f5365, 0x0000656c};
-    add(t, 0x40000010, 0, 0)->eax = (u32)(in->tsc_hz / 1000);
+    /* kHz of the TSC and of the APIC timer */
+    *add(t, 0x40000010, 0, 0) = (struct cpuid_leaf){
+        (u32)(in->tsc_hz / 1000), (u32)((in->tsc_hz >> t->crystal_shift) / 1000), 0, 0};
 }
 
 static void derive_registers(struct cpuid_table *t)
@@ -336,6 +344,7 @@ void cpuid_build(struct cpuid_table *t, const struct cpuid_inputs *in)
     add_features(t, in);
     *add(t, 2, 0, 0) = ask_below(in, 2, 0);
     add_caches(t, in);
+    add(t, 6, 0, 0)->eax = EAX6_ARAT;
     add_topology(t, in);
     add_xsave(t, in);
     add_frequency(t, in);
@@ -386,6 +395,9 @@ static void patch(struct vcpu *v, u32 fix, u32 subleaf)
         v->gpr[GPR_RBX] |= v->index << 24;
         if (virt->read(v, VIRT_CR4) & CR4_OSXSAVE) {
             v->gpr[GPR_RCX] |= ECX1_OSXSAVE;
+        }
+        if (!(v->apic.base & APIC_BASE_ENABLE)) {
+            v->gpr[GPR_RDX] &= ~EDX1_APIC;
         }
     }
     if (fix & CPUID_FIX_TOPOLOGY) {

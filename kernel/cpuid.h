@@ -29,7 +29,7 @@ struct cpuid_leaf {
 };
 
 /* What is patched into an answer, per leaf. */
-#define CPUID_FIX_BASE     BIT(0) /* leaf 1: APIC ID, OSXSAVE */
+#define CPUID_FIX_BASE     BIT(0) /* leaf 1: APIC ID, OSXSAVE, APIC */
 #define CPUID_FIX_TOPOLOGY BIT(1) /* leaf 0Bh: x2APIC ID, the subleaf's number */
 #define CPUID_FIX_XSAVE    BIT(2) /* leaf 0Dh: sizes for the current XCR0 */
 

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The table that settles exits, and what is due before a guest is entered. Guests' mistakes are
- * answered as the architecture says; nothing here logs, but for the one report when a guest became
- * impossible. */
+/* The table that settles exits. Guests' mistakes are answered as the architecture says; nothing
+ * here logs, but for the one report when a guest became impossible. */
 #include "kernel/exit.h"
 
 #include "arch/arch.h"
-#include "kernel/boot.h"
 #include "kernel/cpuid.h"
 #include "kernel/cr.h"
 #include "kernel/hypercall.h"
@@ -19,251 +17,6 @@
 /* Guests that became impossible whose state goes to the kernel log. Ring 3 can make as many as it
  * likes. */
 #define MAX_REPORTS 64
-
-/* --- events --- */
-
-static void set_hazard(struct vcpu *v, u32 bits)
-{
-    __atomic_or_fetch(&v->hazards, bits, __ATOMIC_SEQ_CST);
-}
-
-static void clear_hazard(struct vcpu *v, u32 bits)
-{
-    __atomic_and_fetch(&v->hazards, ~bits, __ATOMIC_SEQ_CST);
-}
-
-/* Whoever runs v, elsewhere or blocked in a HLT, takes notice. */
-static void announce_event(struct vcpu *v)
-{
-    set_hazard(v, VCPU_HAZARD_EVENT);
-    if (v->thread != cpu_this()->current) {
-        vcpu_wake(v);
-    }
-}
-
-static void set_irr(struct vcpu *v, u8 vector)
-{
-    __atomic_or_fetch(&v->irr[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
-    __atomic_store_n(&v->irr_any, 1, __ATOMIC_SEQ_CST);
-}
-
-void vcpu_interrupt(struct vcpu *v, u8 vector)
-{
-    set_irr(v, vector);
-    announce_event(v);
-}
-
-void vcpu_nmi(struct vcpu *v)
-{
-    __atomic_store_n(&v->nmi_pending, 1, __ATOMIC_SEQ_CST);
-    announce_event(v);
-}
-
-/* An event whose delivery an exception replaces: interrupts are not lost, software events come
- * again because RIP is still at their instruction. */
-static void requeue(struct vcpu *v, const struct event *e)
-{
-    if (e->type == EVENT_EXTINT) {
-        set_irr(v, e->vector);
-    } else if (e->type == EVENT_NMI) {
-        __atomic_store_n(&v->nmi_pending, 1, __ATOMIC_SEQ_CST);
-    }
-}
-
-void vcpu_raise(struct vcpu *v, const struct event *e)
-{
-    const struct event double_fault = {EVENT_HWEXC, 8, true, 0, 0};
-
-    if (v->event.type == EVENT_NONE) {
-        v->event = *e;
-    } else {
-        switch (event_merge(&v->event, e)) {
-        case MERGE_SECOND:
-            requeue(v, &v->event);
-            v->event = *e;
-            break;
-        case MERGE_DOUBLE_FAULT:
-            v->event = double_fault;
-            break;
-        case MERGE_TRIPLE_FAULT:
-            v->event.type = EVENT_NONE;
-            set_hazard(v, VCPU_HAZARD_SHUTDOWN);
-            return;
-        }
-    }
-    set_hazard(v, VCPU_HAZARD_EVENT);
-}
-
-/* Takes the highest pending external interrupt; there may be none left. */
-static bool take_interrupt(struct vcpu *v, struct event *e)
-{
-    bool found = false;
-
-    /* cleared first: a vector that comes in during the scan sets it again */
-    __atomic_store_n(&v->irr_any, 0, __ATOMIC_SEQ_CST);
-    for (int i = 3; i >= 0; i--) {
-        u64 bits = __atomic_load_n(&v->irr[i], __ATOMIC_SEQ_CST);
-        if (!bits) {
-            continue;
-        }
-        if (found) {
-            __atomic_store_n(&v->irr_any, 1, __ATOMIC_SEQ_CST);
-            break;
-        }
-        u32 bit = 63 - (u32)__builtin_clzll(bits);
-        if (__atomic_and_fetch(&v->irr[i], ~BIT(bit), __ATOMIC_SEQ_CST)) {
-            __atomic_store_n(&v->irr_any, 1, __ATOMIC_SEQ_CST);
-        }
-        *e = (struct event){EVENT_EXTINT, (u8)(64 * (u32)i + bit), false, 0, 0};
-        found = true;
-    }
-    return found;
-}
-
-/* Puts the most urgent event into the entry and asks for windows for the rest. */
-static void deliver(struct vcpu *v)
-{
-    const struct event nmi = {EVENT_NMI, 2, false, 0, 0};
-    struct event e;
-    bool taken = false;
-
-    clear_hazard(v, VCPU_HAZARD_EVENT); /* first: what comes now sets it again */
-    if (v->event.type != EVENT_NONE) {
-        virt->inject(v, &v->event);
-        v->event.type = EVENT_NONE;
-        taken = true;
-    }
-    if (__atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST)) {
-        if (!taken && virt->can_take(v, WINDOW_NMI)) {
-            __atomic_store_n(&v->nmi_pending, 0, __ATOMIC_SEQ_CST);
-            virt->inject(v, &nmi);
-            taken = true;
-        } else {
-            virt->set_window(v, WINDOW_NMI, true);
-        }
-    }
-    if (__atomic_load_n(&v->irr_any, __ATOMIC_SEQ_CST)) {
-        if (taken || !virt->can_take(v, WINDOW_INTERRUPT)) {
-            virt->set_window(v, WINDOW_INTERRUPT, true);
-        } else if (take_interrupt(v, &e)) {
-            virt->inject(v, &e);
-            if (v->irr_any) {
-                virt->set_window(v, WINDOW_INTERRUPT, true);
-            }
-        }
-    }
-}
-
-/* --- before an entry --- */
-
-static bool leave(struct vcpu *v, u64 kind)
-{
-    v->exit.kind = kind;
-    return false;
-}
-
-/* Can something wake a vCPU out of HLT? */
-static bool is_awake(struct vcpu *v)
-{
-    return v->event.type != EVENT_NONE || __atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST) ||
-           (__atomic_load_n(&v->irr_any, __ATOMIC_SEQ_CST) &&
-            virt->read(v, VIRT_RFLAGS) & RFLAGS_IF);
-}
-
-/* Charges the guest for the time since its clock was read last. */
-static void account(struct vcpu *v, u64 now)
-{
-    v->guest_tsc += now - v->clock_tsc;
-    v->clock_tsc = now;
-}
-
-/* Waits, which may take the thread to another CPU; that time is not the guest's. */
-static void pause_guest(struct vcpu *v, void (*wait)(struct vcpu *))
-{
-    account(v, arch_tsc());
-    wait(v);
-    v->clock_tsc = arch_tsc();
-    vcpu_make_resident(v);
-}
-
-static void wait_turn(struct vcpu *v)
-{
-    (void)v;
-    sched_yield();
-}
-
-bool exit_hazards(struct vcpu *v)
-{
-    v->fast_left = EXIT_FAST_RUN;
-    for (;;) {
-        struct cpu *c = cpu_this();
-        u32 ch = __atomic_load_n(&c->hazards, __ATOMIC_ACQUIRE);
-        u32 vh = __atomic_load_n(&v->hazards, __ATOMIC_ACQUIRE);
-
-        if (LIKELY(!(ch | vh | v->halted))) {
-            if (LIKELY(arch_tsc() < c->slice_end)) {
-                return true;
-            }
-            sched_tick();
-            continue;
-        }
-        if (ch & CPU_HAZARD_STOP) {
-            boot_stop_this_cpu();
-        }
-        if (ch & CPU_HAZARD_TLB) {
-            __atomic_and_fetch(&c->hazards, ~CPU_HAZARD_TLB, __ATOMIC_SEQ_CST);
-            arch_tlb_flush();
-            continue;
-        }
-        if (ch & CPU_HAZARD_RESCHED) {
-            pause_guest(v, wait_turn);
-            if (thread_dying()) {
-                return leave(v, VX_KICKED); /* the way to the end of the thread */
-            }
-            continue;
-        }
-        if (vh & VCPU_HAZARD_STOP) {
-            return leave(v, VX_KICKED);
-        }
-        if (vh & VCPU_HAZARD_SHUTDOWN) {
-            clear_hazard(v, VCPU_HAZARD_SHUTDOWN);
-            return leave(v, VX_TRIPLE_FAULT);
-        }
-        if (vh & VCPU_HAZARD_KICK) {
-            clear_hazard(v, VCPU_HAZARD_KICK);
-            return leave(v, VX_KICKED);
-        }
-        if (vh & VCPU_HAZARD_FLUSH) {
-            clear_hazard(v, VCPU_HAZARD_FLUSH); /* first: a later change flushes again */
-            virt->flush(v);
-            continue;
-        }
-        if (v->halted) {
-            if (is_awake(v)) {
-                v->halted = 0;
-                set_hazard(v, VCPU_HAZARD_EVENT); /* a clear below may have come after it was set */
-            } else if (!(virt->read(v, VIRT_RFLAGS) & RFLAGS_IF)) {
-                return leave(v, VX_HALTED);
-            } else {
-                clear_hazard(v, VCPU_HAZARD_EVENT);
-                if (!is_awake(v)) {
-                    pause_guest(v, sched_block_halted);
-                    if (thread_dying()) {
-                        return leave(v, VX_KICKED);
-                    }
-                }
-            }
-            continue;
-        }
-        /* Last, since an event that was put into the entry must be entered with. */
-        if (vh & VCPU_HAZARD_EVENT) {
-            deliver(v);
-            return true;
-        }
-    }
-}
-
-/* --- the kinds --- */
 
 static u64 read_gpr(struct vcpu *v, u32 index)
 {
@@ -342,7 +95,7 @@ static enum exit_action on_hlt(struct vcpu *v, struct exit *x)
 {
     (void)x;
     /* exit_hazards() waits; but the trap of a single step comes at once */
-    v->halted = !(virt->read(v, VIRT_RFLAGS) & RFLAGS_TF);
+    v->activity = virt->read(v, VIRT_RFLAGS) & RFLAGS_TF ? VCPU_ACTIVE : VCPU_HALTED;
     return EXIT_ADVANCE;
 }
 
@@ -361,14 +114,14 @@ static enum exit_action on_pause(struct vcpu *v, struct exit *x)
 static enum exit_action on_cr8(struct vcpu *v, const struct exit *x)
 {
     if (!x->cr.write) {
-        write_gpr(v, x->cr.gpr, v->cr8);
+        write_gpr(v, x->cr.gpr, apic_cr8(v));
         return EXIT_ADVANCE;
     }
     u64 value = read_gpr(v, x->cr.gpr);
     if (value > 15) {
         return gp(v);
     }
-    v->cr8 = value;
+    apic_set_cr8(v, (u32)value);
     return EXIT_ADVANCE;
 }
 
@@ -411,10 +164,13 @@ static enum exit_action on_npf(struct vcpu *v, struct exit *x)
     case VM_TOUCH_NO_MEMORY:
         return user(v, VX_NO_MEMORY, x->npf.gpa, 0);
     default:
-        v->exit.c = x->npf.linear;
-        return user(v, VX_MMIO, x->npf.gpa,
-                    x->npf.access | (v->event.type != EVENT_NONE ? VX_ACCESS_EVENT : 0));
+        break;
     }
+    bool apic = ALIGN_DOWN(x->npf.gpa, PAGE_SIZE) == APIC_PAGE && apic_has_page(&v->apic);
+    v->exit.c = x->npf.linear;
+    return user(v, VX_MMIO, x->npf.gpa,
+                x->npf.access | (v->event.type != EVENT_NONE ? VX_ACCESS_EVENT : 0) |
+                    (apic ? VX_ACCESS_APIC : 0));
 }
 
 static enum exit_action on_interrupt(struct vcpu *v, struct exit *x)
@@ -426,16 +182,21 @@ static enum exit_action on_interrupt(struct vcpu *v, struct exit *x)
 
 static enum exit_action on_timer(struct vcpu *v, struct exit *x)
 {
+    const struct cpu *c = cpu_this();
+
     (void)v;
     (void)x;
-    sched_tick();
+    /* else it is the timer of v's APIC, which exit_hazards() looks at */
+    if (arch_tsc() >= MIN(c->slice_end, c->deadline)) {
+        sched_tick();
+    }
     return EXIT_RESUME;
 }
 
 static enum exit_action on_window(struct vcpu *v, struct exit *x)
 {
     virt->set_window(v, x->kind == EXIT_NMI_WINDOW ? WINDOW_NMI : WINDOW_INTERRUPT, false);
-    set_hazard(v, VCPU_HAZARD_EVENT);
+    vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
     return EXIT_RESUME;
 }
 
@@ -558,7 +319,7 @@ bool exit_settle(struct vcpu *v, struct exit *x)
     u64 now = arch_tsc();
 
     v->exits[x->kind]++;
-    account(v, now);
+    vcpu_charge(v, now);
     trace(v, x, now);
     switch (handlers[x->kind](v, x)) {
     case EXIT_USER:

@@ -89,12 +89,12 @@ bool exit_hazards(struct vcpu *v);
 /* May a backend log what is wrong with this vCPU? Once for each, and only so many times in all. */
 bool exit_may_report(struct vcpu *v);
 
+/* After a fast exit whose only hazard is VCPU_HAZARD_EVENT: settles that, too. False: nothing was
+ * done, exit_hazards() is due. */
+bool exit_fast_deliver(struct vcpu *v);
+
 /* Queues an exception for the guest, merged with one whose delivery was interrupted; a triple fault
  * makes the next exit_hazards() end the run with VX_TRIPLE_FAULT. */
 void vcpu_raise(struct vcpu *v, const struct event *e);
-
-/* Makes an external interrupt or an NMI pending; from any CPU. */
-void vcpu_interrupt(struct vcpu *v, u8 vector);
-void vcpu_nmi(struct vcpu *v);
 
 #endif

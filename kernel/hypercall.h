@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* VMCALL: number in EAX, argument in EDI, result in RAX. For the guest's ring 0. */
+/* VMCALL: number in EAX, result in RAX. For the guest's ring 0. */
 #ifndef KERNEL_HYPERCALL_H
 #define KERNEL_HYPERCALL_H
 
 #include "kernel/vcpu.h"
 
 enum {
-    HYPERCALL_PING,      /* -> HYPERCALL_VERSION */
-    HYPERCALL_INTERRUPT, /* EDI = 16..255: that external interrupt, 2: NMI; on itself -> 0 */
+    HYPERCALL_PING, /* -> HYPERCALL_VERSION */
 };
 
 #define HYPERCALL_VERSION 1
 #define HYPERCALL_UNKNOWN ((u64)-1000) /* no such number, as KVM answers */
 #define HYPERCALL_DENIED  ((u64)-1)    /* not from the guest's ring 0 */
-#define HYPERCALL_INVALID ((u64)-22)
 
 /* Executes the hypercall of a resident vCPU at that privilege level; everything is
  * guest-controlled. */

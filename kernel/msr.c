@@ -43,17 +43,21 @@ enum msr_kind {
     M_ZERO,        /* reads 0, writes fault */
     M_ZERO_RW,     /* reads 0, takes 0 only */
     M_PLATFORM_INFO,
+    M_APIC_BASE,
+    M_TSC_DEADLINE,
+    M_X2APIC,
     M_COUNT
 };
 
 /* Low MSRs by number, then those from 0xc0000080. An index is one load. */
-#define LOW_COUNT  0x300u
+#define LOW_COUNT  0x840u
 #define HIGH_FIRST 0xc0000080u
 #define HIGH_COUNT 0x84u
 
 static const u8 low[LOW_COUNT] = {
     [MSR_IA32_TSC] = M_TSC,
     [MSR_IA32_PLATFORM_ID] = M_ZERO,
+    [MSR_IA32_APIC_BASE] = M_APIC_BASE,
     [MSR_IA32_BIOS_UPDT_TRIG] = M_BIOS_UPDATE,
     [MSR_IA32_BIOS_SIGN_ID] = M_BIOS_SIGN,
     [MSR_PLATFORM_INFO] = M_PLATFORM_INFO,
@@ -68,6 +72,8 @@ static const u8 low[LOW_COUNT] = {
     [MSR_IA32_DEBUGCTL] = M_DEBUGCTL,
     [MSR_IA32_PAT] = M_PAT,
     [MSR_IA32_MTRR_DEF_TYPE] = M_MTRR_DEF_TYPE,
+    [MSR_IA32_TSC_DEADLINE] = M_TSC_DEADLINE,
+    [MSR_X2APIC_BASE... LOW_COUNT - 1] = M_X2APIC,
 };
 
 static const u8 high[HIGH_COUNT] = {
@@ -100,6 +106,8 @@ static const u16 fields[M_COUNT] = {
     [M_MISC_ENABLE] = offsetof(struct vcpu, msr[VMSR_MISC_ENABLE]),
     [M_MTRR_DEF_TYPE] = offsetof(struct vcpu, msr[VMSR_MTRR_DEF_TYPE]),
     [M_BIOS_SIGN] = offsetof(struct vcpu, msr[VMSR_BIOS_SIGN]),
+    [M_APIC_BASE] = offsetof(struct vcpu, apic.base),
+    [M_TSC_DEADLINE] = offsetof(struct vcpu, apic.deadline),
 };
 
 static inline u64 *field_of(struct vcpu *v, u32 kind)
@@ -135,9 +143,11 @@ bool msr_mtrr_def_type_check(u64 value)
 }
 
 /* The rows that are not mere fields of the vCPU. */
-static bool read_special(struct vcpu *v, u32 kind, u64 *value)
+static bool read_special(struct vcpu *v, u32 index, u64 *value)
 {
-    switch (kind) {
+    switch (kind_of(index)) {
+    case M_X2APIC:
+        return apic_msr_read(v, index, value);
     case M_TSC:
         *value = arch_tsc() + v->tsc_offset;
         return true;
@@ -191,7 +201,7 @@ bool msr_read(struct vcpu *v, u32 index, u64 *value)
         *value = *field_of(v, kind);
         return true;
     }
-    return read_special(v, kind, value);
+    return read_special(v, index, value);
 }
 
 NOINLINE static bool write_efer(struct vcpu *v, u64 value)
@@ -208,6 +218,13 @@ NOINLINE static bool write_efer(struct vcpu *v, u64 value)
 NOINLINE static bool write_register(struct vcpu *v, enum virt_reg r, u64 value)
 {
     virt->write(v, r, value);
+    return true;
+}
+
+NOINLINE static bool write_tsc(struct vcpu *v, u64 value)
+{
+    virt->write(v, VIRT_TSC_OFFSET, value - arch_tsc());
+    apic_tsc_changed(v);
     return true;
 }
 
@@ -236,7 +253,7 @@ bool msr_write(struct vcpu *v, u32 index, u64 value)
 {
     switch (kind_of(index)) {
     case M_TSC:
-        return write_register(v, VIRT_TSC_OFFSET, value - arch_tsc());
+        return write_tsc(v, value);
     case M_EFER:
         return write_efer(v, value);
     case M_STAR:
@@ -276,16 +293,22 @@ bool msr_write(struct vcpu *v, u32 index, u64 value)
         return true;
     case M_ZERO_RW:
         return !value;
+    case M_APIC_BASE:
+        return apic_set_base(v, value);
+    case M_TSC_DEADLINE:
+        return apic_set_deadline(v, value);
+    case M_X2APIC:
+        return apic_msr_write(v, index, value);
     default: /* unknown, or read-only */
         return false;
     }
 }
 
-NOINLINE static bool rdmsr_special(struct vcpu *v, u32 kind)
+NOINLINE static bool rdmsr_special(struct vcpu *v)
 {
     u64 value = 0;
 
-    if (!read_special(v, kind, &value)) {
+    if (!read_special(v, (u32)v->gpr[GPR_RCX], &value)) {
         return false;
     }
     v->gpr[GPR_RAX] = (u32)value;
@@ -299,7 +322,7 @@ bool msr_exec_rdmsr(struct vcpu *v)
     u32 kind = kind_of((u32)v->gpr[GPR_RCX]);
 
     if (UNLIKELY(!fields[kind])) {
-        return rdmsr_special(v, kind);
+        return rdmsr_special(v);
     }
     u64 value = *field_of(v, kind);
     v->gpr[GPR_RAX] = (u32)value;

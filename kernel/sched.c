@@ -511,17 +511,11 @@ void sched_kick(struct thread *t)
 
 void sched_block_halted(struct vcpu *v)
 {
-    const u32 wake = VCPU_HAZARD_EVENT | VCPU_HAZARD_KICK | VCPU_HAZARD_STOP;
-
-    for (;;) {
-        sched_prepare_block();
-        if (__atomic_load_n(&v->hazards, __ATOMIC_SEQ_CST) & wake ||
-            __atomic_load_n(&v->irr_any, __ATOMIC_SEQ_CST) ||
-            __atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST) || thread_dying()) {
-            sched_cancel_block();
-            return;
-        }
-        sched_block(~0ull);
+    sched_prepare_block();
+    if (__atomic_load_n(&v->hazards, __ATOMIC_SEQ_CST) || thread_dying()) {
+        sched_cancel_block();
+    } else {
+        sched_block(v->wake_tsc);
     }
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* System calls about virtual machines and their CPUs. Every argument is ring 3's. */
 #include "kernel/abi.h"
+#include "kernel/apic.h"
 #include "kernel/exit.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
@@ -139,6 +140,7 @@ static s64 access_state(const struct call *k, bool write)
     vcpu_make_resident(v);
     if (write) {
         error = virt->set_state(v, &s, (u32)k->c);
+        __atomic_store_n(&v->dead, 0, __ATOMIC_SEQ_CST); /* until it waits again */
     } else {
         virt->get_state(v, &s, (u32)k->c);
     }
@@ -190,12 +192,6 @@ s64 sys_vcpu_inject(const struct call *k)
         return error;
     }
     switch (k->c) {
-    case VCPU_INJECT_INTERRUPT:
-        if (k->b < 16 || k->b > 255) {
-            return E_INVAL;
-        }
-        vcpu_interrupt(v, (u8)k->b);
-        return E_OK;
     case VCPU_INJECT_NMI:
         __atomic_store_n(&v->nmi_pending, 1, __ATOMIC_SEQ_CST);
         __atomic_or_fetch(&v->hazards, VCPU_HAZARD_EVENT, __ATOMIC_SEQ_CST);
@@ -212,18 +208,42 @@ s64 sys_vcpu_inject(const struct call *k)
 
 s64 sys_vm_interrupt(const struct call *k)
 {
-    (void)k;
-    return E_UNSUPPORTED;
+    int error = E_OK;
+    struct vm *vm = get_vm(k, RIGHT_CONTROL, &error);
+
+    return vm ? apic_send_msi(vm, k->b, k->c) : error;
 }
 
 s64 sys_vm_line(const struct call *k)
 {
-    (void)k;
-    return E_UNSUPPORTED;
+    int error = E_OK;
+    struct vm *vm = get_vm(k, RIGHT_CONTROL, &error);
+
+    if (vm && k->b <= 1) {
+        apic_set_line(vm, k->b);
+        return E_OK;
+    }
+    return vm ? E_INVAL : error;
 }
 
 s64 sys_vcpu_apic(const struct call *k)
 {
-    (void)k;
-    return E_UNSUPPORTED;
+    u32 offset = (u32)(k->b & ~VCPU_APIC_WRITE);
+    int error = E_OK;
+    struct vcpu *v = get_vcpu(k, &error);
+
+    if (!v) {
+        return error;
+    }
+    if (k->b >> 32 || offset >= PAGE_SIZE || k->c >> 32 || !apic_has_page(&v->apic)) {
+        return E_INVAL;
+    }
+    if (!may_access(v)) {
+        return E_BUSY;
+    }
+    if (k->b & VCPU_APIC_WRITE) {
+        apic_page_write(v, offset, (u32)k->c);
+        return 0;
+    }
+    return apic_page_read(v, offset);
 }

@@ -85,7 +85,9 @@ void thread_end(void)
         if (c->resident == v) {
             vcpu_evict(c);
         }
+        spin_lock(&v->vm->cpus_lock); /* others wake v through its thread */
         v->thread = NULL;
+        spin_unlock(&v->vm->cpus_lock);
         t->vcpu = NULL;
         object_unref(&v->object);
     }

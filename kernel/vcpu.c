@@ -13,9 +13,17 @@
 #include "kernel/virt.h"
 #include "kernel/vm.h"
 
-/* What a vCPU's payer is charged for besides struct vcpu: the backend's pages (VMCS, FPU) and its
- * record. */
-#define VCPU_EXTRA_BYTES (3 * PAGE_SIZE)
+/* What a vCPU's payer is charged for besides struct vcpu: the APIC page, the backend's pages (VMCS,
+ * FPU) and its record. */
+#define VCPU_EXTRA_BYTES (4 * PAGE_SIZE)
+
+/* Messages from other vCPUs of the vm find v from now on, or not any more. */
+static void publish(struct vcpu *v, bool there)
+{
+    spin_lock(&v->vm->cpus_lock);
+    v->vm->vcpus[v->index] = there ? v : NULL;
+    spin_unlock(&v->vm->cpus_lock);
+}
 
 int vcpu_create(struct vm *vm, u32 index, struct vcpu **out)
 {
@@ -36,15 +44,28 @@ int vcpu_create(struct vm *vm, u32 index, struct vcpu **out)
     v->event.type = EVENT_NONE;
     v->exit.kind = VX_KICKED; /* nothing that ring 3 could complete */
     msr_reset(v);
-    int error = virt->vcpu_create(v);
+    int error = E_NO_MEMORY;
+    hpa_t page = kmem_page_alloc();
+    if (!page.v) {
+        goto undo_vcpu;
+    }
+    apic_create(v, arch_pool_ptr(page));
+    v->activity = index ? VCPU_WAIT_SIPI : VCPU_ACTIVE;
+    v->dead = index != 0;
+    error = virt->vcpu_create(v);
     if (error) {
-        process_kfree(vm->payer, v, sizeof(*v) + VCPU_EXTRA_BYTES);
-        return error;
+        goto undo_page;
     }
     object_ref(&vm->object);
-    vm->vcpus[index] = v;
+    publish(v, true);
     *out = v;
     return E_OK;
+
+undo_page:
+    kmem_page_free(page);
+undo_vcpu:
+    process_kfree(vm->payer, v, sizeof(*v) + VCPU_EXTRA_BYTES);
+    return error;
 }
 
 void vcpu_destroy(struct object *o)
@@ -53,6 +74,7 @@ void vcpu_destroy(struct object *o)
     struct vm *vm = v->vm;
 
     ASSERT(v->cpu == -1 && !v->thread);
+    publish(v, false);
     for (u32 k = 0; k < EXIT_COUNT; k++) {
         vm->exits[k] += v->exits[k];
     }
@@ -61,7 +83,7 @@ void vcpu_destroy(struct object *o)
         vm->start_tsc = v->start_tsc;
     }
     virt->vcpu_destroy(v);
-    vm->vcpus[v->index] = NULL;
+    kmem_page_free(arch_pool_hpa(v->apic.regs));
     process_kfree(vm->payer, v, sizeof(*v) + VCPU_EXTRA_BYTES);
     object_unref(&vm->object);
 }
@@ -125,6 +147,14 @@ static int settle(struct vcpu *v, u64 flags, u64 value)
 
     if (flags & ~(VCPU_RUN_ADVANCE | VCPU_RUN_VALUE)) {
         return E_INVAL;
+    }
+    if (x->kind == VX_INTA && flags == VCPU_RUN_VALUE) {
+        if (value > 255 || v->event.type != EVENT_NONE) {
+            return E_INVAL;
+        }
+        v->event = (struct event){EVENT_EXTINT, (u8)value, false, 0, 0};
+        v->exit.kind = VX_KICKED; /* an exit is completed once */
+        return E_OK;
     }
     if (!(flags & VCPU_RUN_ADVANCE)) {
         return flags ? E_INVAL : E_OK;

@@ -35,7 +35,7 @@ struct vcpu {
     u32 launched;       /* VMX: VMRESUME instead of VMLAUNCH */
     u32 hazards;        /* shared, VCPU_HAZARD_* */
     struct vm *vm;
-    struct thread *thread; /* that runs it now, NULL: none */
+    struct thread *thread; /* that runs it now, NULL: none; vm->cpus_lock to end it */
     struct object object;
     u32 index;     /* in its vm */
     s32 cpu;       /* CPU it is resident on, -1: none (VMCS cleared) */
@@ -45,16 +45,15 @@ struct vcpu {
     /* Events. */
     struct event event; /* to be injected first: re-injection or a fresh exception */
     u32 nmi_pending;    /* shared */
-    u32 halted;         /* HLT executed, waits for an event */
-    u64 irr[4];         /* shared: pending external interrupts, one bit a vector */
-    u32 irr_any;        /* shared: some bit of irr is set */
+    u32 activity;       /* VCPU_ACTIVE, VCPU_HALTED, VCPU_WAIT_SIPI */
+    u32 dead;           /* shared: only NMI, INIT or SIPI can wake it; vm->cpus_lock to set it */
+    u64 wake_tsc;       /* while it does not run: when to look at its timer, APIC_NEVER */
     struct apic apic;
 
     /* Guest registers that the CPU shares between guest and host; the hardware holds them while
      * cpu->msrs_of or cpu->resident says so, these copies otherwise. */
     u64 cr2, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux;
     u64 xcr0, dr[4], dr6;
-    u64 cr8;
     void *fpu; /* XSAVE area, one pool page or more */
     u64 tsc_offset;
     u64 msr[VMSR_COUNT];
@@ -67,6 +66,13 @@ struct vcpu {
 
     void *backend; /* struct vmx_vcpu or struct svm_vcpu, owned by the backend */
 };
+
+/* Charges the guest for the time since its clock was read last. */
+static inline void vcpu_charge(struct vcpu *v, u64 now)
+{
+    v->guest_tsc += now - v->clock_tsc;
+    v->clock_tsc = now;
+}
 
 static inline void vcpu_set_hazard(struct vcpu *v, u32 bits)
 {

@@ -74,9 +74,13 @@ struct virt {
 
     u32 (*features)(void); /* VIRT_FEATURE_* */
 
-    /* A new vCPU in the state after INIT, and its end. v->vm, v->index are set. 0 or E_*. */
+    /* A new vCPU in the state after reset, and its end. v->vm, v->index are set. 0 or E_*. */
     int (*vcpu_create)(struct vcpu *v);
     void (*vcpu_destroy)(struct vcpu *v); /* not resident anywhere */
+
+    /* INIT: registers as after it. SIPI: it starts at vector << 12 in real mode. */
+    void (*reset)(struct vcpu *v);
+    void (*start)(struct vcpu *v, u8 vector);
 
     /* Residency. load: v->cpu is -1 and the CPU's resident vCPU was unloaded before; unload leaves
      * nothing of v in the CPU (VMCLEAR, FPU, debug registers saved). The kernel calls them through

@@ -5,10 +5,8 @@
 
 #include "lib/types.h"
 
-/* Hypercalls: number in EAX, argument in EDI, result in RAX. */
+/* Hypercalls: number in EAX, result in RAX. */
 #define HYPERCALL_PING 0 /* result 1 */
-#define HYPERCALL_INJECT                                                                           \
-    1 /* argument 16..255: that external interrupt becomes pending; 2: an NMI. Result 0 */
 
 /* Is this CPU Socle's? By CPUID's hypervisor signature. */
 bool on_socle(void);

@@ -273,7 +273,7 @@ static void state(u64 number)
 
     memset(&s, 0, sizeof(s));
     s.rflags = value(RFLAGS_FIXED);
-    s.halted = take(1) & 1;
+    s.halted = take(1) % 3;
     u64 h = handle(), at = structure(&s, sizeof(s));
     SYS(number, h, at, value(take(1) & VCPU_STATE_ALL));
 }
@@ -395,6 +395,21 @@ static void step(void)
     case SYS_VCPU_INJECT: {
         u64 h = handle(), vector = take(1), flags = value(BIT(take(1) & 7) >> 1);
         SYS(number, h, vector, flags, value(0), take(1));
+        break;
+    }
+    case SYS_VM_INTERRUPT: {
+        u64 h = handle(), address = value(APIC_PAGE | (take(1) & 0xf) << 12 | (take(1) & 12));
+        SYS(number, h, address, value(take(2)));
+        break;
+    }
+    case SYS_VM_LINE: {
+        u64 h = handle();
+        SYS(number, h, value(take(1) & 1));
+        break;
+    }
+    case SYS_VCPU_APIC: {
+        u64 h = handle(), offset = value((take(1) & 63) * 16);
+        SYS(number, h, offset | (take(1) & 1 ? VCPU_APIC_WRITE : 0), value(take(4)));
         break;
     }
     case SYS_CONSOLE_WRITE:

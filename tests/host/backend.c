@@ -127,6 +127,27 @@ static void fake_vcpu_destroy(struct vcpu *v)
     backend.destroyed++;
 }
 
+static void fake_reset(struct vcpu *v)
+{
+    check_resident(v);
+    of(v)->reg[VIRT_RIP] = 0xfff0;
+    of(v)->reg[VIRT_RFLAGS] = RFLAGS_FIXED;
+    of(v)->reg[VIRT_CR0] = CR0_RESET;
+    backend.resets++;
+}
+
+static void fake_start(struct vcpu *v, u8 vector)
+{
+    check_resident(v);
+    of(v)->reg[VIRT_RIP] = (u64)vector << 12;
+    backend.starts++;
+}
+
+static void fake_timer_changed(struct vcpu *v)
+{
+    check_resident(v);
+}
+
 static void fake_load(struct vcpu *v)
 {
     host_preempt();
@@ -175,7 +196,7 @@ static void fake_run(struct vcpu *v)
         memset(&x, 0, sizeof(x));
         if (host_spend_in_guest(ENTRY_TICKS)) {
             x.kind = EXIT_INTERRUPT;
-        } else if (arch_tsc() >= cpu_this()->slice_end) {
+        } else if (arch_tsc() >= MIN(cpu_this()->slice_end, v->apic.timer_tsc)) {
             x.kind = EXIT_TIMER;
         } else {
             (backend_guest ? backend_guest : default_guest)(v, &x);
@@ -242,7 +263,10 @@ static int fake_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups
         of(v)->reg[VIRT_RFLAGS] = s->rflags;
     }
     if (groups & VCPU_STATE_EVENT) {
-        v->halted = s->halted & 1;
+        if (s->halted > VCPU_WAIT_SIPI) {
+            return E_INVAL;
+        }
+        v->activity = s->halted;
     }
     of(v)->state = *s;
     return E_OK;
@@ -290,6 +314,9 @@ const struct virt virt_vmx = {
     .features = fake_features,
     .vcpu_create = fake_vcpu_create,
     .vcpu_destroy = fake_vcpu_destroy,
+    .reset = fake_reset,
+    .start = fake_start,
+    .timer_changed = fake_timer_changed,
     .load = fake_load,
     .unload = fake_unload,
     .msrs_leave = fake_msrs_leave,

@@ -15,7 +15,8 @@ extern guest_fn backend_guest;
 
 /* What has happened so far, all vCPUs. */
 extern struct backend_counts {
-    u32 created, destroyed, loads, unloads, entries, advances, injected, flushes, dumps;
+    u32 created, destroyed, loads, unloads, entries, advances, injected, flushes, dumps, resets,
+        starts;
     struct event last_event;
 } backend;
 

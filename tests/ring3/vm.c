@@ -64,8 +64,20 @@ static void arguments(struct child_page *page)
     EXPECT(page, sys_vcpu_run(vcpu, ~0ull, 0, &exit), E_INVAL);
     EXPECT(page, sys_vcpu_run(vcpu, VCPU_RUN_ADVANCE, 0, &exit), E_INVAL);
     EXPECT(page, sys_vcpu_run(vcpu, VCPU_RUN_ADVANCE | VCPU_RUN_VALUE, 0, &exit), E_INVAL);
-    EXPECT(page, sys_vcpu_inject(vcpu, 256, VCPU_INJECT_INTERRUPT, 0, 0), E_INVAL);
-    EXPECT(page, sys_vcpu_inject(vcpu, 15, VCPU_INJECT_INTERRUPT, 0, 0), E_INVAL);
+    EXPECT(page, sys_vcpu_inject(vcpu, 32, BIT(2), 0, 0), E_INVAL);
+    EXPECT(page, sys_vm_interrupt(vm, 0xfee00000, BIT(32)), E_INVAL);
+    EXPECT(page, sys_vm_interrupt(vm, 0xfed00000, 0x40), E_INVAL);
+    EXPECT(page, sys_vm_interrupt(vm, ~0ull, 0x40), E_INVAL);
+    EXPECT(page, sys_vm_interrupt(vm, 0xfee00000, 0x40), 0); /* its APIC is off */
+    EXPECT(page, sys_vm_line(vm, 2), E_INVAL);
+    EXPECT(page, sys_vm_line(vm, ~0ull), E_INVAL);
+    EXPECT(page, sys_vm_line(vm, 0), 0);
+    EXPECT(page, sys_vcpu_apic(vcpu, PAGE_SIZE, 0), E_INVAL);
+    EXPECT(page, sys_vcpu_apic(vcpu, BIT(32), 0), E_INVAL);
+    EXPECT(page, sys_vcpu_apic(vcpu, VCPU_APIC_WRITE | 0x80, BIT(32)), E_INVAL);
+    EXPECT(page, sys_vcpu_apic(vcpu, 0x30, 0), 0x01050015);
+    EXPECT(page, sys_vcpu_apic(vcpu, VCPU_APIC_WRITE | 0x80, 0x20), 0);
+    EXPECT(page, sys_vcpu_apic(vcpu, 0x80, 0), 0x20);
     EXPECT(page, sys_vcpu_inject(vcpu, 32, VCPU_INJECT_EXCEPTION, 0, 0), E_INVAL);
     EXPECT(page, sys_vcpu_inject(vcpu, ~0ull, 0, 0, 0), E_INVAL);
     EXPECT(page, sys_vcpu_inject(vcpu, 13, ~0ull, 0, 0), E_INVAL);

@@ -132,6 +132,7 @@ static void build(u32 vcpus, u32 features, u64 tsc_hz)
     v.vm = &vm;
     v.index = 0;
     v.xcr0 = 1;
+    v.apic.base = APIC_PAGE | APIC_BASE_ENABLE;
     guest_cr4 = 0;
 }
 
@@ -176,8 +177,8 @@ static void test_hidden(void **state)
 {
     (void)state;
     struct cpuid_leaf l1 = ask(1, 0), l7 = ask(7, 0), l71 = ask(7, 1), e1 = ask(0x80000001, 0);
-    static const u8 ecx1[] = {2, 3, 4, 5, 6, 7, 8, 11, 14, 15, 18, 21, 24, 27};
-    static const u8 edx1[] = {9, 18, 21, 22, 29, 31};
+    static const u8 ecx1[] = {2, 3, 4, 5, 6, 7, 8, 11, 14, 15, 18, 27};
+    static const u8 edx1[] = {18, 21, 22, 29, 31};
     static const u8 ebx7[] = {1, 2, 4, 11, 12, 14, 15, 22, 25};
     static const u8 ecx7[] = {3, 4, 5, 7, 13, 16, 23, 24, 29, 30, 31};
 
@@ -199,7 +200,7 @@ static void test_hidden(void **state)
     assert_false(e1.ecx & BIT(2)); /* SVM */
     assert_true(l1.ecx & BIT(31)); /* hypervisor */
     assert_false(ask(0xd, 1).eax & BIT(3));
-    static const u32 empty[] = {3, 5, 6, 8, 9, 0xa, 0xc, 0xe, 0xf, 0x10, 0x11, 0x12, 0x13, 0x14};
+    static const u32 empty[] = {3, 5, 8, 9, 0xa, 0xc, 0xe, 0xf, 0x10, 0x11, 0x12, 0x13, 0x14};
     for (u32 i = 0; i < ARRAY_SIZE(empty); i++) {
         for (u32 sub = 0; sub < 4; sub++) {
             struct cpuid_leaf l = ask(empty[i], sub);
@@ -286,6 +287,9 @@ static void test_frequency(void **state)
         u64 told = (u64)l.ecx * l.ebx / l.eax;
         assert_true(told <= rates[i] && rates[i] - told < l.ebx);
         assert_int_equal(ask(0x40000010, 0).eax, (u32)(rates[i] / 1000));
+        /* the APIC timer's clock is the crystal */
+        assert_int_equal(ask(0x40000010, 0).ebx, l.ecx / 1000);
+        assert_int_equal(rates[i] >> vm.cpuid->crystal_shift, l.ecx);
         assert_int_equal(ask(0x16, 0).eax, rates[i] / 1000000);
     }
 }
@@ -296,6 +300,11 @@ static void test_dynamic(void **state)
     assert_false(ask(1, 0).ecx & BIT(27));
     guest_cr4 = CR4_OSXSAVE;
     assert_true(ask(1, 0).ecx & BIT(27));
+    /* the APIC comes and goes with IA32_APIC_BASE */
+    assert_true(ask(1, 0).edx & BIT(9));
+    v.apic.base = APIC_PAGE;
+    assert_false(ask(1, 0).edx & BIT(9));
+    v.apic.base = APIC_PAGE | APIC_BASE_ENABLE;
     /* sizes by XCR0, standard and compacted */
     assert_int_equal(ask(0xd, 0).eax, 0xe7);
     assert_int_equal(ask(0xd, 0).ecx, 2688);

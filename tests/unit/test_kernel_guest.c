@@ -95,6 +95,12 @@ struct machine {
     s64 process, vm, vcpu[2], there[2], thread[2];
 };
 
+/* A message for the vCPU of that index. */
+static s64 interrupt(const struct machine *m, u32 index, u32 data)
+{
+    return SYS(SYS_VM_INTERRUPT, (u64)m->vm, APIC_PAGE | index << 12, data);
+}
+
 static void make_machine(struct machine *m, u32 vcpus)
 {
     m->process = sys_process_new("machine", BUDGET, BUDGET, 0, 0);
@@ -106,6 +112,10 @@ static void make_machine(struct machine *m, u32 vcpus)
     close_handle(stack);
     for (u32 i = 0; i < vcpus; i++) {
         m->vcpu[i] = SYS(SYS_VCPU_CREATE, (u64)m->vm, i);
+        CHECK_EQUAL(SYS(SYS_VCPU_APIC, (u64)m->vcpu[i], VCPU_APIC_WRITE | APIC_SVR, 0x1ff), 0);
+        if (i) {
+            CHECK_EQUAL(interrupt(m, i, APIC_STARTUP), 1);
+        }
         m->there[i] = SYS(SYS_HANDLE_GRANT, (u64)m->process, (u64)m->vcpu[i], RIGHTS_ALL);
         m->thread[i] =
             sys_thread_new((u64)m->process, runs_vcpu, (u64)m->there[i], STACK_TOP - 0x2000 * i);
@@ -187,6 +197,7 @@ static u32 halts;
 static void guest_counts_halts(struct vcpu *v, struct exit *x)
 {
     *backend_register(v, VIRT_RFLAGS) |= RFLAGS_IF;
+    apic_page_write(v, APIC_EOI, 0);
     halts++;
     x->kind = EXIT_HLT;
 }
@@ -204,9 +215,11 @@ static void manager_wakes(u64 arg)
     sleep_ticks(HOST_SLICE);
     CHECK_EQUAL(halts, 1);
     for (u32 n = 2; n < 20; n++) {
-        CHECK_EQUAL(SYS(SYS_VCPU_INJECT, (u64)m.vcpu[0], n & 1 ? 0x40 + n : 0,
-                        n & 1 ? VCPU_INJECT_INTERRUPT : VCPU_INJECT_NMI),
-                    0);
+        if (n & 1) {
+            CHECK_EQUAL(interrupt(&m, 0, 0x40 + n), 1);
+        } else {
+            CHECK_EQUAL(SYS(SYS_VCPU_INJECT, (u64)m.vcpu[0], 0, VCPU_INJECT_NMI), 0);
+        }
         sleep_ticks(HOST_SLICE);
         CHECK_EQUAL(halts, n);
         CHECK_EQUAL(backend.last_event.type, n & 1 ? EVENT_EXTINT : EVENT_NMI);
@@ -217,7 +230,7 @@ static void manager_wakes(u64 arg)
     sleep_ticks(HOST_SLICE);
     CHECK_EQUAL(rounds[i], 1); /* and asleep again, in the same HLT */
     CHECK_EQUAL(halts, 0);
-    CHECK(vcpu_of(m.vcpu[0])->halted);
+    CHECK_EQUAL(vcpu_of(m.vcpu[0])->activity, VCPU_HALTED);
 }
 
 MACHINE_TEST(test_wakes_from_halt, manager_wakes)
@@ -231,6 +244,7 @@ static u32 answers;
 static void guest_answers(struct vcpu *v, struct exit *x)
 {
     *backend_register(v, VIRT_RFLAGS) |= RFLAGS_IF;
+    apic_page_write(v, APIC_EOI, 0);
     answers = backend.injected;
     x->kind = EXIT_HLT;
 }
@@ -243,7 +257,7 @@ static void manager_pings(u64 arg)
     backend_guest = guest_answers;
     make_machine(&m, 1);
     for (u32 i = 1; i <= PINGS; i++) {
-        CHECK_EQUAL(SYS(SYS_VCPU_INJECT, (u64)m.vcpu[0], 0x40, VCPU_INJECT_INTERRUPT), 0);
+        CHECK_EQUAL(interrupt(&m, 0, 0x40), 1);
         u64 until = host_now() + 50 * HOST_SLICE;
         while (answers < i) {
             host_spend(1000);

@@ -395,14 +395,15 @@ static void manager_injects(u64 arg)
     CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), VX_TRIPLE_FAULT);
     /* an interrupt waits for IF, an NMI does not */
     u32 injected = backend.injected;
-    CHECK_EQUAL(SYS(SYS_VCPU_INJECT, (u64)v, 0x31, VCPU_INJECT_INTERRUPT), 0);
+    CHECK_EQUAL(SYS(SYS_VCPU_APIC, (u64)v, VCPU_APIC_WRITE | APIC_SVR, 0x1ff), 0);
+    CHECK_EQUAL(SYS(SYS_VM_INTERRUPT, (u64)vm, APIC_PAGE, 0x31), 1);
     CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), VX_IO);
     CHECK_EQUAL(backend.injected, injected);
     CHECK_EQUAL(SYS(SYS_VCPU_INJECT, (u64)v, 0, VCPU_INJECT_NMI), 0);
     CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), VX_IO);
     CHECK_EQUAL(backend.last_event.type, EVENT_NMI);
     *backend_register(vcpu_of(v), VIRT_RFLAGS) |= RFLAGS_IF;
-    CHECK_EQUAL(SYS(SYS_VCPU_INJECT, (u64)v, 0x30, VCPU_INJECT_INTERRUPT), 0);
+    CHECK_EQUAL(SYS(SYS_VM_INTERRUPT, (u64)vm, APIC_PAGE, 0x30), 1);
     CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), VX_IO);
     CHECK_EQUAL(backend.last_event.vector, 0x31); /* the highest first */
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SOURCES: kernel/msr.c kernel/cr.c */
+/* SOURCES: kernel/msr.c kernel/cr.c kernel/apic.c kernel/apic_timer.c kernel/apic_message.c */
 /* The table of guest MSRs: what exists, what it takes, and that everything else faults unchanged.
  */
 #include <setjmp.h>
@@ -50,13 +50,29 @@ static void fake_write(struct vcpu *v, enum virt_reg r, u64 value)
     }
 }
 
-static const struct virt fake_virt = {.read = fake_read, .write = fake_write};
+static void fake_timer_changed(struct vcpu *v)
+{
+    (void)v;
+}
+
+void vcpu_wake(struct vcpu *v)
+{
+    (void)v;
+}
+
+void arch_spin_poll(void)
+{
+}
+
+static const struct virt fake_virt = {
+    .read = fake_read, .write = fake_write, .timer_changed = fake_timer_changed};
 const struct virt *virt = &fake_virt;
 u64 arch_tsc_hz = 2400000000;
 
 static struct cpuid_table table;
 static struct vm vm;
 static struct vcpu v;
+static u32 apic_page[PAGE_SIZE / 4];
 
 static int setup(void **state)
 {
@@ -69,6 +85,7 @@ static int setup(void **state)
     table.leaves[1].edx = BIT(27);
     vm.cpuid = &table;
     v.vm = &vm;
+    apic_create(&v, apic_page);
     msr_reset(&v);
     writes = 0;
     return 0;
@@ -145,6 +162,11 @@ static const struct row {
     {MSR_PLATFORM_INFO,       true,  {0},                                   {0x1800},               false, true },
     {MSR_IA32_MCG_STATUS,     true,  {0},                                   {1},                    true,  true },
     {MSR_MISC_FEATURES,       true,  {0},                                   {1},                    true,  true },
+    {MSR_IA32_APIC_BASE,
+     true,                           {0xfee00900, 0xfee00800, 0xfee00d00},
+     {0, ~0ull, 0xfee00500},
+     true,                                                                                                 true },
+    {MSR_IA32_TSC_DEADLINE,   true,  {0},                                   {0},                    true,  false},
     {MSR_IA32_BIOS_UPDT_TRIG, false, {KERNEL},                              {0},                    true,  false},
 };
 
@@ -220,7 +242,6 @@ static void test_unknown(void **state)
         }
     }
     assert_false(rdmsr(0xffffffff, &value));
-    assert_false(rdmsr(MSR_IA32_APIC_BASE, &value)); /* as CPUID has no APIC */
     assert_false(rdmsr(MSR_IA32_FEATURE_CONTROL, &value));
     assert_false(rdmsr(0x480, &value));
 }
@@ -248,6 +269,39 @@ static void test_tsc(void **state)
     assert_true(rdmsr(MSR_IA32_TSC, &a));
     assert_true(rdmsr(MSR_IA32_TSC, &b));
     assert_true(a >= 1000 && b >= a && b < BIT(40));
+}
+
+static void test_x2apic(void **state)
+{
+    const u32 tpr = MSR_X2APIC_BASE + APIC_TPR / 16, eoi = MSR_X2APIC_BASE + APIC_EOI / 16;
+    u64 value;
+
+    (void)state;
+    assert_true(wrmsr(MSR_IA32_APIC_BASE, 0xfee00d00));
+    assert_true(wrmsr(tpr, 0x20));
+    assert_true(rdmsr(tpr, &value));
+    assert_int_equal(value, 0x20);
+    assert_false(wrmsr(tpr, 0x100));
+    assert_true(wrmsr(eoi, 0));
+    assert_false(wrmsr(eoi, 1));
+    assert_false(rdmsr(eoi, &value));
+    for (u32 i = MSR_X2APIC_BASE + 0x40; i < MSR_X2APIC_BASE + 0x400; i++) {
+        assert_false(rdmsr(i, &value));
+        assert_false(wrmsr(i, 0));
+    }
+    /* a deadline in the guest's own time */
+    assert_true(wrmsr(MSR_X2APIC_BASE + APIC_LVT_TIMER / 16, LVT_TIMER_DEADLINE | 0x40));
+    assert_true(wrmsr(MSR_IA32_TSC, 1000));
+    assert_true(wrmsr(MSR_IA32_TSC_DEADLINE, BIT(50)));
+    assert_true(rdmsr(MSR_IA32_TSC_DEADLINE, &value));
+    assert_int_equal(value, BIT(50));
+    assert_int_equal(v.hazards & VCPU_HAZARD_START, 0);
+    u64 due = v.apic.timer_tsc;
+    assert_int_equal(due, BIT(50) - v.tsc_offset);
+    assert_true(wrmsr(MSR_IA32_TSC, BIT(51)));
+    assert_true(rdmsr(MSR_IA32_TSC_DEADLINE, &value));
+    assert_int_equal(value, 0);
+    assert_int_equal(v.apic.timer_tsc, APIC_NEVER);
 }
 
 static void test_features(void **state)
@@ -283,6 +337,7 @@ int main(void)
         cmocka_unit_test_setup(test_rows, setup),     cmocka_unit_test_setup(test_unknown, setup),
         cmocka_unit_test_setup(test_efer, setup),     cmocka_unit_test_setup(test_tsc, setup),
         cmocka_unit_test_setup(test_features, setup), cmocka_unit_test_setup(test_reset, setup),
+        cmocka_unit_test_setup(test_x2apic, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

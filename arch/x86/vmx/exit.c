@@ -198,10 +198,10 @@ static void decode(struct vcpu *v, struct exit *x)
 
 /* Bounds the stay in the guest. The CPU saves the timer at an exit, so it goes on where it was when
  * the fast way enters again. */
-static void arm_timer(void)
+void vmx_arm_timer(struct vcpu *v)
 {
     const struct cpu *c = cpu_this();
-    u64 now = arch_tsc(), end = MIN(c->slice_end, c->deadline);
+    u64 now = arch_tsc(), end = MIN(MIN(c->slice_end, c->deadline), v->apic.timer_tsc);
     u64 ticks = end > now ? end - now : 0;
 
     ticks = MIN(ticks, arch_tsc_hz / SLICES_MIN_HZ);
@@ -223,7 +223,7 @@ u32 vmx_exit_slow(struct vcpu *v, u32 fast_answer)
     if (!again) {
         return VMX_LEAVE;
     }
-    arm_timer();
+    vmx_arm_timer(v);
     return v->launched ? VMX_RESUME : VMX_LAUNCH;
 }
 
@@ -257,6 +257,6 @@ void vmx_run(struct vcpu *v)
         x->checked = true;
         vmx_check_own(v);
     }
-    arm_timer();
+    vmx_arm_timer(v);
     vmx_enter(v);
 }

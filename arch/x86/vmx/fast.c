@@ -41,9 +41,19 @@ void vmx_advance(struct vcpu *v)
     }
 }
 
+/* Interrupts that the instruction itself brought (an EOI, an IPI, a deadline that was past) are
+ * delivered here; anything else goes the slow way. */
+NOINLINE static u32 settle_hazards(struct vcpu *v)
+{
+    bool plain = v->fast_left && !cpu_hazards() &&
+                 __atomic_load_n(&v->hazards, __ATOMIC_RELAXED) == VCPU_HAZARD_EVENT;
+
+    return plain && exit_fast_deliver(v) ? VMX_RESUME : VMX_LAUNCH;
+}
+
 static inline u32 hazards_after(struct vcpu *v, enum exit_kind kind)
 {
-    return exit_fast_hazards(v, kind) ? VMX_LAUNCH : VMX_RESUME;
+    return exit_fast_hazards(v, kind) ? settle_hazards(v) : VMX_RESUME;
 }
 
 NOINLINE static u32 finish_rare(struct vcpu *v, enum exit_kind kind)

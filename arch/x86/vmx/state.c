@@ -296,7 +296,7 @@ static int set_sys(struct vcpu *v, const struct vcpu_state *s)
     write_cr0_guest(s->cr0);
     write_cr4_guest(v, s->cr4);
     write_efer_guest(v, s->efer);
-    v->cr8 = s->cr8;
+    apic_set_cr8(v, (u32)s->cr8);
     v->cr2 = s->cr2;
     if (vmx_msrs_live(v)) {
         write_cr2(s->cr2);
@@ -342,7 +342,7 @@ int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
 
     if (groups & VCPU_STATE_EVENT &&
         (s->interruptibility & ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS | BLOCKED_BY_NMI) ||
-         (s->interruptibility & 3) == 3)) {
+         (s->interruptibility & 3) == 3 || s->halted > VCPU_WAIT_SIPI)) {
         return E_INVAL;
     }
     if (groups & VCPU_STATE_SYS) {
@@ -361,7 +361,7 @@ int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
     }
     if (groups & VCPU_STATE_EVENT) {
         vmcs_write32(GUEST_INTERRUPTIBILITY, s->interruptibility);
-        v->halted = s->halted != 0;
+        v->activity = s->halted;
     }
     return E_OK;
 }
@@ -380,7 +380,7 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
         s->cr0 = vmx_read(v, VIRT_CR0);
         s->cr2 = vmx_msrs_live(v) ? read_cr2() : v->cr2;
         s->cr4 = vmx_read(v, VIRT_CR4);
-        s->cr8 = v->cr8;
+        s->cr8 = apic_cr8(v);
         s->efer = vmcs_read64(GUEST_EFER);
     }
     if (groups & VCPU_STATE_MSR) {
@@ -395,11 +395,12 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
     }
     if (groups & VCPU_STATE_EVENT) {
         s->interruptibility = vmcs_read32(GUEST_INTERRUPTIBILITY);
-        s->halted = v->halted;
+        s->halted = v->activity;
     }
 }
 
-/* SDM 3A "Processor State After Reset"; what is not named is 0. */
+/* SDM 3A "Processor State After Reset", the columns for INIT; what is not named is 0. MSRs but
+ * those named here stay as they are. */
 void vmx_reset_state(struct vcpu *v)
 {
     static const struct {
@@ -408,7 +409,6 @@ void vmx_reset_state(struct vcpu *v)
     } values[] = {
         {VMCS_GUEST_GDTR_LIMIT,   0xffff         },
         {VMCS_GUEST_IDTR_LIMIT,   0xffff         },
-        {VMCS_GUEST_PAT,          PAT_AFTER_RESET},
         {VMCS_GUEST_DR7,          DR7_FIXED      },
         {VMCS_GUEST_RFLAGS,       RFLAGS_FIXED   },
         {VMCS_GUEST_RIP,          0xfff0         },
@@ -416,11 +416,10 @@ void vmx_reset_state(struct vcpu *v)
         {VMCS_GUEST_LINK_POINTER, ~0ull          },
     };
     static const u16 zero[] = {
-        VMCS_GUEST_GDTR_BASE,    VMCS_GUEST_IDTR_BASE,        VMCS_GUEST_CR3,
-        VMCS_GUEST_PDPTE0,       VMCS_GUEST_PDPTE1,           VMCS_GUEST_PDPTE2,
-        VMCS_GUEST_PDPTE3,       VMCS_GUEST_DEBUGCTL,         VMCS_GUEST_SYSENTER_CS,
-        VMCS_GUEST_SYSENTER_ESP, VMCS_GUEST_SYSENTER_EIP,     VMCS_GUEST_PREEMPT_TIMER,
-        VMCS_GUEST_RSP,          VMCS_GUEST_INTERRUPTIBILITY, VMCS_GUEST_PENDING_DEBUG,
+        VMCS_GUEST_GDTR_BASE, VMCS_GUEST_IDTR_BASE,        VMCS_GUEST_CR3,
+        VMCS_GUEST_PDPTE0,    VMCS_GUEST_PDPTE1,           VMCS_GUEST_PDPTE2,
+        VMCS_GUEST_PDPTE3,    VMCS_GUEST_DEBUGCTL,         VMCS_GUEST_PREEMPT_TIMER,
+        VMCS_GUEST_RSP,       VMCS_GUEST_INTERRUPTIBILITY, VMCS_GUEST_PENDING_DEBUG,
     };
     static const u32 access[SEG_COUNT] = {
         [SEG_ES] = 0x93, [SEG_CS] = 0x9b, [SEG_SS] = 0x93,   [SEG_DS] = 0x93,
@@ -440,9 +439,17 @@ void vmx_reset_state(struct vcpu *v)
     }
     vmcs_write(CR0_MASK, cr0_owned());
     vmcs_write(CR4_MASK, cr4_owned(v));
-    write_cr0_guest(CR0_CD | CR0_NW | CR0_ET);
+    write_cr0_guest((vmcs_read(CR0_SHADOW) & (CR0_CD | CR0_NW)) | CR0_ET);
     write_cr4_guest(v, 0);
     write_efer_guest(v, 0);
     memset(v->gpr, 0, sizeof(v->gpr));
     v->gpr[GPR_RDX] = v->vm->cpuid->signature;
+}
+
+void vmx_start(struct vcpu *v, u8 vector)
+{
+    (void)v;
+    vmcs_write16(GUEST_CS_SELECTOR, (u32)vector << 8);
+    vmcs_write(GUEST_CS_BASE, (u64)vector << 12);
+    vmcs_write(GUEST_RIP, 0);
 }

@@ -373,12 +373,29 @@ static int vmx_vcpu_create(struct vcpu *v)
     make_current(v);
     init_controls(v);
     init_host(v);
+    vmcs_write(CR0_SHADOW, CR0_CD | CR0_NW);
     vmx_reset_state(v);
+    vmcs_write64(GUEST_PAT, PAT_AFTER_RESET);
+    vmcs_write32(GUEST_SYSENTER_CS, 0);
+    vmcs_write(GUEST_SYSENTER_ESP, 0);
+    vmcs_write(GUEST_SYSENTER_EIP, 0);
     make_inactive(v);
     if (c->resident) {
         make_current(c->resident);
     }
     return E_OK;
+}
+
+/* INIT, on a vCPU that may have run. */
+static void vmx_vcpu_reset(struct vcpu *v)
+{
+    vmx_reset_state(v);
+    vmx_debug_unload(v); /* DR7 is reset: the registers are not the guest's any more */
+    memset(v->dr, 0, sizeof(v->dr));
+    v->dr6 = DR6_FIXED;
+    v->cr2 = 0;
+    write_cr2(0);
+    vmx_flush_linear(v);
 }
 
 /* What a tag may still remember here from an earlier stay, or of an earlier user of the tag or of
@@ -444,6 +461,8 @@ const struct virt virt_vmx = {
     .features = vmx_features,
     .vcpu_create = vmx_vcpu_create,
     .vcpu_destroy = vmx_vcpu_destroy,
+    .reset = vmx_vcpu_reset,
+    .start = vmx_start,
     .load = vmx_load,
     .unload = vmx_unload,
     .msrs_leave = vmx_msrs_leave,
@@ -456,6 +475,7 @@ const struct virt virt_vmx = {
     .give_debug = vmx_give_debug,
     .get_state = vmx_get_state,
     .set_state = vmx_set_state,
+    .timer_changed = vmx_arm_timer,
     .can_take = vmx_can_take,
     .set_window = vmx_set_window,
     .inject = vmx_inject,

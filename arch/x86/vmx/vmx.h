@@ -47,8 +47,9 @@ void vmx_write(struct vcpu *v, enum virt_reg r, u64 value);
 void vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value);
 void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups);
 int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups);
-/* Guest state after INIT, into the current VMCS and v. */
+/* Guest state after INIT, into the current VMCS and v; and the start that follows a SIPI. */
 void vmx_reset_state(struct vcpu *v);
+void vmx_start(struct vcpu *v, u8 vector);
 
 /* fpu.c: what the CPU shares between guests: x87, SSE, AVX; debug registers; SYSCALL MSRs. */
 u64 vmx_fpu_bytes(void);
@@ -76,6 +77,7 @@ void vmx_take_vectoring(struct vcpu *v);
 
 /* exit.c */
 void vmx_run(struct vcpu *v);
+void vmx_arm_timer(struct vcpu *v);
 void vmx_advance(struct vcpu *v);
 
 /* entry.asm: enters the guest again and again until C says otherwise. HOST_RIP is vmx_exit_stub. */
