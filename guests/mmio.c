@@ -14,9 +14,10 @@
 #include "lib/string.h"
 
 #define DEVICE 0xfed80000ull
-#define AREA   (MAP_AREA + 5 * SIZE_1G) /* page 0: the device or RAM; page 1: RAM; page 2: nothing \
-                                         */
-#define OTHER (AREA + 16 * PAGE_SIZE)   /* RAM, for the other end of string instructions */
+#define AREA                                                                                       \
+    (MAP_AREA + 5 * SIZE_1G)          /* page 0: the device or RAM; page 1: RAM; page 2: nothing   \
+                                       */
+#define OTHER (AREA + 16 * PAGE_SIZE) /* RAM, for the other end of string instructions */
 
 static u64 ram, second, other; /* physical */
 static u64 seed = 7;
