@@ -5,6 +5,7 @@
 # NAME.elf64 is the same with debug information.
 GUEST_DIR    := $(BUILD)/guests
 GUEST_C      := $(wildcard guests/*.c)
+BENCH_C      := $(wildcard tests/bench/*.c)
 GUEST_ASM    := $(wildcard guests/*.asm)
 GUEST_LIB_C  := $(wildcard guests/lib/*.c) lib/acpi.c lib/format.c lib/string.c
 GUEST_LIB_ASM := $(filter-out guests/lib/start.asm,$(wildcard guests/lib/*.asm))
@@ -41,7 +42,7 @@ $(GUEST_DIR)/%.elf64: $(GUEST_DIR)/obj/guests/%.o $(GUEST_DIR)/obj/start-MULTIBO
 	$(Q)echo "  LD      $@"
 	$(Q)$(GUEST_LINK) -o $@ $(filter %.o %.a,$^)
 
-$(GUEST_DIR)/bench.elf64: $(GUEST_DIR)/obj/tests/bench/bench.o $(GUEST_DIR)/obj/start-MULTIBOOT1.o $(GUEST_DIR)/obj/lib.a guests/lib/guest.ld
+$(GUEST_DIR)/bench.elf64: $(BENCH_C:%.c=$(GUEST_DIR)/obj/%.o) $(GUEST_DIR)/obj/start-MULTIBOOT1.o $(GUEST_DIR)/obj/lib.a guests/lib/guest.ld
 	$(Q)echo "  LD      $@"
 	$(Q)$(GUEST_LINK) -o $@ $(filter %.o %.a,$^)
 

@@ -159,6 +159,7 @@ static void periodic(void)
     CHECK(irq_taken.count <= most, "%u interrupts, at most %lu expected", irq_taken.count, most);
     set_b(0);
     rtc_write(RTC_A, RTC_A_DV_32KHZ); /* rate 0: none */
+    irq_window();
     (void)rtc_read(RTC_C);
     irq_forget();
     set_b(RTC_B_PIE);

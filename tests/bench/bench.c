@@ -9,50 +9,26 @@
 #include "guests/lib/memory.h"
 #include "guests/lib/socle.h"
 #include "guests/lib/test.h"
+#include "tests/bench/bench.h"
 
-#define RUNS 201
-#define WARM 20
+u64 bench_samples[BENCH_RUNS];
+u64 bench_overhead;
 
-static u64 samples[RUNS];
-
-static u64 median(void)
+u64 bench_median(void)
 {
-    for (u32 i = 1; i < RUNS; i++) { /* insertion sort */
-        u64 v = samples[i];
+    for (u32 i = 1; i < BENCH_RUNS; i++) { /* insertion sort */
+        u64 v = bench_samples[i];
         u32 j = i;
 
-        for (; j && samples[j - 1] > v; j--) {
-            samples[j] = samples[j - 1];
+        for (; j && bench_samples[j - 1] > v; j--) {
+            bench_samples[j] = bench_samples[j - 1];
         }
-        samples[j] = v;
+        bench_samples[j] = v;
     }
-    return samples[RUNS / 2];
+    return bench_samples[BENCH_RUNS / 2];
 }
 
-static u64 overhead;
-
-/* LFENCE keeps a real CPU from starting the next read before the instruction is over. */
-#define MEASURE(...)                                                                               \
-    ({                                                                                             \
-        for (u32 run = 0; run < RUNS + WARM; run++) {                                              \
-            u64 start, end;                                                                        \
-            __asm__ volatile("lfence; rdtsc; shl $32, %%rdx; lea (%%rax, %%rdx), %0"               \
-                             : "=r"(start)                                                         \
-                             :                                                                     \
-                             : "rax", "rdx", "memory");                                            \
-            __VA_ARGS__;                                                                           \
-            __asm__ volatile("lfence; rdtsc; shl $32, %%rdx; lea (%%rax, %%rdx), %0"               \
-                             : "=r"(end)                                                           \
-                             :                                                                     \
-                             : "rax", "rdx", "memory");                                            \
-            if (run >= WARM) {                                                                     \
-                samples[run - WARM] = end - start;                                                 \
-            }                                                                                      \
-        }                                                                                          \
-        median() - overhead;                                                                       \
-    })
-
-static void report(const char *name, u64 ticks)
+void bench_report(const char *name, u64 ticks)
 {
     print("bench: %s ticks=%lu\n", name, ticks);
 }
@@ -72,7 +48,8 @@ static void zero_page(u64 page)
  */
 static void touch(void)
 {
-    u64 pages = page_alloc((RUNS + WARM + 512) * PAGE_SIZE, SIZE_2M), next = pages, whole, zeroing;
+    u64 pages = page_alloc((BENCH_RUNS + BENCH_WARM + 512) * PAGE_SIZE, SIZE_2M), next = pages,
+        whole, zeroing;
     u64 warm;
 
     whole = MEASURE(*(volatile u8 *)next = 1; next += PAGE_SIZE);
@@ -81,24 +58,30 @@ static void touch(void)
     next = pages;
     zeroing = MEASURE(zero_page(next); next += PAGE_SIZE);
     print("bench: first touch %lu, touch again %lu, zeroing %lu\n", whole, warm, zeroing);
-    report("ept-touch-4k", whole - warm > zeroing ? whole - warm - zeroing : 0);
+    bench_report("ept-touch-4k", whole - warm > zeroing ? whole - warm - zeroing : 0);
 }
 
 void guest_main(void)
 {
-    overhead = MEASURE(__asm__ volatile("" : : : "memory"));
-    report("overhead", overhead);
-    report("cpuid", MEASURE((void)cpuid(0, 0)));
-    /* an MSR that the kernel settles: no hypervisor lets a guest have this one */
-    report("rdmsr", MEASURE((void)rdmsr(MSR_IA32_MISC_ENABLE)));
-    u64 value = rdmsr(MSR_IA32_MISC_ENABLE);
-    report("wrmsr", MEASURE(wrmsr(MSR_IA32_MISC_ENABLE, value)));
-    if (on_socle()) {
-        report("vmcall", MEASURE((void)hypercall(HYPERCALL_PING, 0)));
+    if (boot_option("ipi")) {
+        bench_ipi(boot_option("ipi"));
+        print("bench: SUCCESS\n");
+        guest_exit(0);
     }
-    report("pio-ring3", MEASURE(outb(COM1 + UART_SCR, 0)));
-    report("pio-in-ring3", MEASURE((void)inb(COM1 + UART_SCR)));
+    bench_overhead = MEASURE(__asm__ volatile("" : : : "memory"));
+    bench_report("overhead", bench_overhead);
+    bench_report("cpuid", MEASURE((void)cpuid(0, 0)));
+    /* an MSR that the kernel settles: no hypervisor lets a guest have this one */
+    bench_report("rdmsr", MEASURE((void)rdmsr(MSR_IA32_MISC_ENABLE)));
+    u64 value = rdmsr(MSR_IA32_MISC_ENABLE);
+    bench_report("wrmsr", MEASURE(wrmsr(MSR_IA32_MISC_ENABLE, value)));
+    if (on_socle()) {
+        bench_report("vmcall", MEASURE((void)hypercall(HYPERCALL_PING, 0)));
+    }
+    bench_report("pio-ring3", MEASURE(outb(COM1 + UART_SCR, 0)));
+    bench_report("pio-in-ring3", MEASURE((void)inb(COM1 + UART_SCR)));
     touch();
+    bench_apic();
     print("bench: SUCCESS\n");
     guest_exit(0);
 }
