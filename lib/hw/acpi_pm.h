@@ -31,6 +31,6 @@
 #define PM1_CNT_SLP_TYP_SHIFT 10
 #define PM1_CNT_SLP_EN        0x2000 /* write only */
 
-#define PM_SLP_TYP_S5         5
+#define PM_SLP_TYP_S5         0 /* where kernels written for QEMU expect it */
 
 #endif

@@ -89,4 +89,4 @@ def test_methods(tables):
     assert not re.search(r"ACPI (Error|Warning|BIOS)|Could not", said), said
     values = [int(value, 16) for value in re.findall(r"\[Integer\] = ([0-9A-F]+)", said)]
     assert values[:16] == [0xf if n < cpus else 0 for n in range(16)], said
-    assert values[16:] == [5, 0, 0, 0], said  # SLP_TYP of power-off
+    assert values[16:] == [0, 0, 0, 0], said  # SLP_TYP of power-off

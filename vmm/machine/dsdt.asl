@@ -6,7 +6,7 @@ DefinitionBlock ("", "DSDT", 2, "SOCLE ", "SOCLE PC", 1)
     External (\CPUS, IntObj)
 
     // SLP_TYP of soft-off for PM1a control (PM_SLP_TYP_S5 of lib/hw/acpi_pm.h). There is no PM1b.
-    Name (\_S5, Package () { 5, 0, 0, 0 })
+    Name (\_S5, Package () { 0, 0, 0, 0 })
 
     // The guest says whether it uses the PIC (0) or the IOAPIC (1). No interrupt here depends on it.
     Name (\PICM, 0)
