@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The VMM: started once per guest. Builds the machine, loads the image, runs the guest until it
  * ends. */
+#include "lib/hw/lapic.h"
 #include "lib/string.h"
 #include "vmm/load/load.h"
 #include "vmm/machine/firmware.h"
@@ -92,6 +93,23 @@ static void build_firmware(struct machine *m)
     }
 }
 
+/* Virtual wire mode (MultiProcessor Specification 1.4): the PIC's output reaches the first vCPU
+ * through its local APIC. The others' are reset when they are started. */
+static void wire_apic(struct machine *m)
+{
+    static const struct {
+        u32 reg, value;
+    } writes[] = {
+        {APIC_SVR,       SVR_ENABLE | SVR_AFTER_RESET},
+        {APIC_LVT_LINT0, APIC_EXTINT                 },
+        {APIC_LVT_LINT1, APIC_NMI                    },
+    };
+
+    for (u32 i = 0; i < ARRAY_SIZE(writes); i++) {
+        sys_vcpu_apic(m->vcpus[0].handle, VCPU_APIC_WRITE | writes[i].reg, writes[i].value);
+    }
+}
+
 /* The image decides how the first vCPU starts; the others wait for it to start them. */
 static void load_boot_vcpu(struct machine *m)
 {
@@ -160,6 +178,7 @@ void program_main(u64 arg)
         create_vcpu(m, i);
     }
     build_firmware(m);
+    wire_apic(m);
     load_boot_vcpu(m);
     start_threads(m);
     machine_unlock(m);
