@@ -190,10 +190,15 @@ static void test_clock(void **state)
         }
         u64 far = host_deadline_tsc(m, HOST_NEVER - 1); /* no product wraps */
         assert_true(far > sys_tsc() + rates[i] * 1000000000);
-        u64 t = host_time_ns(m);
-        assert_true(host_deadline_tsc(m, t / 2) <= sys_tsc() + 1);
-        assert_true(host_time_ns(m) >= t);
+        u64 now = host_time_ns(m);
+        assert_true(host_deadline_tsc(m, now / 2) <= sys_tsc() + 1);
+        assert_true(host_time_ns(m) >= now);
     }
+    u64 t = m->last_ns += 1000 * S; /* a CPU whose clock is ahead, then one that is behind */
+    assert_true(host_time_ns(m) == t);
+    m->last_ns = 0;
+    m->start_tsc = sys_tsc() + 1000 * GHZ;
+    assert_true(host_time_ns(m) == 0);
     start.wall_seconds = 1000;
     start.tsc_hz = GHZ;
     start.wall_tsc = sys_tsc() - 77 * GHZ - GHZ / 2;

@@ -84,9 +84,9 @@ void devices_loop(struct machine *m)
         uart16550_poll(&m->com1);
         timers_run(&m->timers, host_time_ns(m));
         u64 next = timers_next(&m->timers);
+        u64 deadline = next == HOST_NEVER ? 0 : host_deadline_tsc(m, next);
         m->armed_ns = next;
         machine_unlock(m);
-        u64 deadline = next == HOST_NEVER ? 0 : host_deadline_tsc(m, next);
         sys_event_wait(m->start->event, EVENT_IN_DATA | EVENT_TIMER, deadline);
     }
 }

@@ -34,9 +34,15 @@ bool host_memory_write(struct machine *m, gpa_t gpa, const void *src, u64 bytes)
     return ram_write(&m->board.ram, gpa, src, bytes);
 }
 
+/* CPUs' clocks may differ a little, and a model that sees time run backwards would count periods of
+ * centuries. */
 u64 host_time_ns(struct machine *m)
 {
-    return scale(sys_tsc() - m->start_tsc, m->ns_per_tick);
+    u64 now = sys_tsc();
+    u64 ns = now > m->start_tsc ? scale(now - m->start_tsc, m->ns_per_tick) : 0;
+
+    m->last_ns = MAX(m->last_ns, ns);
+    return m->last_ns;
 }
 
 u64 host_wall_seconds(struct machine *m)
@@ -46,11 +52,10 @@ u64 host_wall_seconds(struct machine *m)
 
 u64 host_deadline_tsc(struct machine *m, u64 at_ns)
 {
-    u64 now = sys_tsc();
-    u64 now_ns = scale(now - m->start_tsc, m->ns_per_tick);
+    u64 now_ns = host_time_ns(m);
     u64 left = at_ns > now_ns ? MIN(at_ns - now_ns, FAR_NS) : 0;
 
-    return now + scale(left, m->ticks_per_ns) + 1;
+    return sys_tsc() + scale(left, m->ticks_per_ns) + 1;
 }
 
 void host_timer_set(struct machine *m, struct host_timer *t, u64 at_ns)

@@ -47,6 +47,7 @@ struct machine {
     struct lock lock;
     bool wake;      /* a timer became the earliest: the devices' thread is to be woken */
     u32 irq_levels; /* one bit a line */
+    u64 last_ns;    /* the latest that host_time_ns() said */
     u64 armed_ns;   /* until when the devices' thread sleeps; 0: it does not, or will be woken */
     struct vcpu *access; /* whose access to memory the bus carries out */
     struct ring out, in;
@@ -92,7 +93,7 @@ static inline void machine_unlock(struct machine *m)
 
 /* Clock and lines as they are at the start, from m->start. */
 void host_init(struct machine *m);
-/* The TSC when host_time_ns() will be at_ns; the present for what is past. */
+/* The TSC when host_time_ns() will be at_ns; the present for what is past. Lock held. */
 u64 host_deadline_tsc(struct machine *m, u64 at_ns);
 
 /* --- devices.c --- */
