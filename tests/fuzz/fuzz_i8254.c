@@ -12,7 +12,7 @@
 #include "vmm/device/i8254.h"
 #include "vmm/device/ticks.h"
 
-#define MAX_TICKS 70000
+#define MAX_TICKS 8000 /* but for one long wait */
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
@@ -344,6 +344,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
     static const u32 ports[8] = {0x40, 0x41, 0x42, 0x43, 0x43, PORT61, 0x40, 0x42};
     struct rig *r = calloc(1, sizeof(*r));
+    u64 limit = MAX_TICKS;
 
     fake_host_reset(&r->m);
     check(i8254_attach(&r->p, &r->m));
@@ -353,9 +354,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
         r->chip[i].control = 0x36; /* as attached */
         chip_mode(&r->chip[i], 0x36);
     }
-    for (; size >= 3 && r->tick < MAX_TICKS; data += 3, size -= 3) {
+    for (; size >= 3 && r->tick < limit; data += 3, size -= 3) {
         u32 port = ports[data[0] & 7], argument = data[1] | (u32)data[2] << 8;
-        bool far;
 
         switch (data[0] >> 3 & 3) {
         case 0:
@@ -365,11 +365,14 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
             write_port(r, port, data[1]);
             break;
         case 2: /* a few clocks, or more, on time */
-            advance(r, data[0] & 0x20 ? data[1] * 4 : data[1] & 15, data[2] & 15, false);
+            advance(r, data[0] & 0x20 ? data[1] : data[1] & 15, data[2] & 15, false);
             break;
         default: /* or late; seldom far */
-            far = data[0] == 0xff;
-            advance(r, far ? argument : argument % 64, data[2] & 15, data[0] & 0x20);
+            if (data[0] != 0xff || limit > MAX_TICKS) {
+                argument %= 64;
+            }
+            limit += argument >= 64 ? argument : 0;
+            advance(r, argument, data[2] & 15, data[0] & 0x20);
         }
         read_port(r, PORT61); /* changes nothing */
         const struct chip *c = &r->chip[0];

@@ -392,6 +392,17 @@ static void test_gate(void **state)
     assert_true(null_count(2));
     gate2(true);
     assert_string_equal(wave(2, 7), "---___-");
+    gate2(false);
+    program(2, 3, 10);
+    go(3);
+    gate2(true); /* a trigger stays one when GATE falls before the next clock */
+    out(0x42, 8);
+    out(0x42, 0);
+    gate2(false);
+    go(3);
+    assert_false(null_count(2));
+    assert_int_equal(count(2), 8);
+    gate2(true);
     program(2, 4, 3); /* a strobe is one clock, whatever GATE does */
     go(4);
     assert_false(level(2));

@@ -303,8 +303,8 @@ static void set_gate(struct i8254_counter *c, bool gate, u64 tick)
         c->load_tick = c->armed ? tick + 1 : TICKS_NEVER;
     } else if (gate && c->started) {
         resume(c, tick);
-    } else if (!gate && is_periodic(c) && c->started) {
-        halt(c, tick); /* OUT rises at once */
+    } else if (!gate && is_periodic(c) && c->running) {
+        halt(c, tick); /* OUT rises at once, and no end of the period will load */
     } else if (!gate && !is_triggered(c)) {
         hold(c, tick);
         if (mode_of(c) == 4 && c->origin == c->count) { /* a strobe does not outlast its clock */
