@@ -56,60 +56,14 @@ static const struct {
     RULE(APIC_SELF_IPI) = {APIC_VECTOR,                                                                      0,         MSR_W                  },
 };
 
-/* --- vectors --- */
-
-static bool has_vector(const u32 *bank, u32 vector)
-{
-    return bank[vector / 32 * 4] >> vector % 32 & 1;
-}
-
-static void set_vector(u32 *bank, u32 *words, u32 vector)
-{
-    bank[vector / 32 * 4] |= 1u << vector % 32;
-    *words |= 1u << vector / 32;
-}
-
-static void clear_vector(u32 *bank, u32 *words, u32 vector)
-{
-    bank[vector / 32 * 4] &= ~(1u << vector % 32);
-    if (!bank[vector / 32 * 4]) {
-        *words &= ~(1u << vector / 32);
-    }
-}
-
-/* 0: none, for the first 16 are never set. */
-static u32 highest(const u32 *bank, u32 words)
-{
-    if (!words) {
-        return 0;
-    }
-    u32 word = 31 - (u32)__builtin_clz(words);
-    return 32 * word + 31 - (u32)__builtin_clz(bank[word * 4]);
-}
+/* --- priorities --- */
 
 /* SDM 3A "Task and Processor Priorities". */
 static void update_ppr(struct apic *a)
 {
-    u32 tpr = REG(a, APIC_TPR), isrv = highest(&REG(a, APIC_ISR), a->isr_words);
+    u32 tpr = REG(a, APIC_TPR), isrv = apic_highest(&REG(a, APIC_ISR), a->isr_words);
 
     REG(a, APIC_PPR) = tpr >> 4 >= isrv >> 4 ? tpr : isrv & 0xf0;
-}
-
-u32 apic_next(const struct vcpu *v)
-{
-    const struct apic *a = &v->apic;
-    u32 vector = highest(&REG(a, APIC_IRR), a->irr_words);
-
-    return vector >> 4 > REG(a, APIC_PPR) >> 4 ? vector : 0;
-}
-
-void apic_take(struct vcpu *v, u32 vector)
-{
-    struct apic *a = &v->apic;
-
-    clear_vector(&REG(a, APIC_IRR), &a->irr_words, vector);
-    set_vector(&REG(a, APIC_ISR), &a->isr_words, vector);
-    REG(a, APIC_PPR) = vector & 0xf0; /* it was above */
 }
 
 /* --- interrupts of its own --- */
@@ -125,21 +79,18 @@ static void error(struct vcpu *v, u32 bits)
     }
 }
 
-static void accept(struct vcpu *v, u32 vector, bool level)
+static inline void accept(struct vcpu *v, u32 vector, bool level)
 {
     struct apic *a = &v->apic;
-    u32 unused = 0;
+    u32 word = vector / 32, bit = 1u << vector % 32, *tmr = &REG(a, APIC_TMR) + 4 * word;
 
     if (UNLIKELY(vector < APIC_MIN_VECTOR)) {
         error(v, ESR_RECEIVE_VECTOR);
         return;
     }
-    if (UNLIKELY(level)) {
-        set_vector(&REG(a, APIC_TMR), &unused, vector);
-    } else {
-        clear_vector(&REG(a, APIC_TMR), &unused, vector);
-    }
-    set_vector(&REG(a, APIC_IRR), &a->irr_words, vector);
+    *tmr = level ? *tmr | bit : *tmr & ~bit;
+    tmr[(APIC_IRR - APIC_TMR) / 4] |= bit;
+    a->irr_words |= 1u << word;
     vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
 }
 
@@ -173,9 +124,9 @@ void apic_local(struct vcpu *v, u32 lvt)
     }
 }
 
-static bool line_is_up(const struct vcpu *v)
+static u32 signals(const struct apic *a)
 {
-    return __atomic_load_n(&v->vm->line, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&a->signals, __ATOMIC_SEQ_CST);
 }
 
 /* LINT0 in fixed mode and level-triggered: as long as the line is up, each EOI brings another. */
@@ -183,7 +134,8 @@ static void sample_line(struct vcpu *v)
 {
     u32 entry = REG(&v->apic, APIC_LVT_LINT0);
 
-    if ((entry & (APIC_DELIVERY | APIC_LEVEL | LVT_REMOTE_IRR)) == APIC_LEVEL && line_is_up(v)) {
+    if ((entry & (APIC_DELIVERY | APIC_LEVEL | LVT_REMOTE_IRR)) == APIC_LEVEL &&
+        signals(&v->apic) & APIC_SIGNAL_LINE) {
         apic_local(v, APIC_LVT_LINT0);
     }
 }
@@ -191,16 +143,13 @@ static void sample_line(struct vcpu *v)
 bool apic_extint(const struct vcpu *v)
 {
     const struct apic *a = &v->apic;
+    u32 now = signals(a);
 
-    if (__atomic_load_n(&a->extint, __ATOMIC_SEQ_CST)) {
-        return true;
-    }
-    if (LIKELY(!line_is_up(v))) {
-        return false;
-    }
     /* without a local APIC the line is the CPU's INTR */
-    return !(a->base & APIC_BASE_ENABLE) ||
-           (REG(a, APIC_LVT_LINT0) & (APIC_DELIVERY | LVT_MASKED)) == APIC_EXTINT;
+    return now & APIC_SIGNAL_EXTINT ||
+           (now & APIC_SIGNAL_LINE &&
+            (!(a->base & APIC_BASE_ENABLE) ||
+             (REG(a, APIC_LVT_LINT0) & (APIC_DELIVERY | LVT_MASKED)) == APIC_EXTINT));
 }
 
 void apic_collect(struct vcpu *v)
@@ -224,39 +173,55 @@ void apic_collect(struct vcpu *v)
             a->irr_words |= *irr ? 1u << i : 0;
         }
     }
-    if (UNLIKELY(__atomic_load_n(&a->line_rose, __ATOMIC_SEQ_CST))) {
-        __atomic_store_n(&a->line_rose, 0, __ATOMIC_SEQ_CST);
+    if (UNLIKELY(signals(a) & APIC_SIGNAL_ROSE)) {
+        __atomic_and_fetch(&a->signals, ~APIC_SIGNAL_ROSE, __ATOMIC_SEQ_CST);
         if (!(REG(a, APIC_LVT_LINT0) & LVT_REMOTE_IRR)) {
             apic_local(v, APIC_LVT_LINT0);
         }
     }
 }
 
-/* SDM 3A "Signaling Interrupt Servicing Completion". */
-static void end_of_interrupt(struct vcpu *v)
+/* A level-triggered interrupt has ended. */
+NOINLINE static void end_level(struct vcpu *v, u32 vector)
 {
     struct apic *a = &v->apic;
-    u32 vector = highest(&REG(a, APIC_ISR), a->isr_words);
+    u32 *lint0 = &REG(a, APIC_LVT_LINT0);
 
-    if (UNLIKELY(!vector)) {
+    if (*lint0 & LVT_REMOTE_IRR && (*lint0 & APIC_VECTOR) == vector) {
+        *lint0 &= ~(u32)LVT_REMOTE_IRR;
+        sample_line(v);
+    }
+    if (!(REG(a, APIC_SVR) & SVR_SUPPRESS_EOI)) {
+        a->ended = (u8)vector;
+        vcpu_set_hazard(v, VCPU_HAZARD_EOI);
+    }
+}
+
+/* SDM 3A "Signaling Interrupt Servicing Completion". */
+static inline void end_of_interrupt(struct vcpu *v)
+{
+    struct apic *a = &v->apic;
+    u32 words = a->isr_words;
+
+    if (UNLIKELY(!words)) {
         return;
     }
-    clear_vector(&REG(a, APIC_ISR), &a->isr_words, vector);
-    update_ppr(a);
-    if (UNLIKELY(has_vector(&REG(a, APIC_TMR), vector))) {
-        u32 *lint0 = &REG(a, APIC_LVT_LINT0);
-
-        if (*lint0 & LVT_REMOTE_IRR && (*lint0 & APIC_VECTOR) == vector) {
-            *lint0 &= ~(u32)LVT_REMOTE_IRR;
-            sample_line(v);
-        }
-        if (!(REG(a, APIC_SVR) & SVR_SUPPRESS_EOI)) {
-            a->ended = (u8)vector;
-            vcpu_set_hazard(v, VCPU_HAZARD_EOI);
-        }
+    u32 word = apic_bit(words), *isr = &REG(a, APIC_ISR) + 4 * word, n = apic_bit(*isr);
+    *isr ^= 1u << n;
+    if (LIKELY(!*isr)) {
+        words ^= 1u << word;
+        a->isr_words = words;
     }
-    if (UNLIKELY(apic_next(v))) {
+    if (LIKELY(!words)) {
+        REG(a, APIC_PPR) = REG(a, APIC_TPR);
+    } else {
+        update_ppr(a);
+    }
+    if (UNLIKELY(apic_next(a))) {
         vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
+    }
+    if (UNLIKELY(isr[(APIC_TMR - APIC_ISR) / 4] >> n & 1)) {
+        end_level(v, 32 * word + n);
     }
 }
 
@@ -304,13 +269,14 @@ void apic_init(struct vcpu *v)
     for (u32 i = 0; i < 4; i++) {
         __atomic_store_n(&a->pending[i], 0, __ATOMIC_SEQ_CST);
     }
-    __atomic_store_n(&a->extint, 0, __ATOMIC_SEQ_CST);
+    __atomic_and_fetch(&a->signals, ~APIC_SIGNAL_EXTINT, __ATOMIC_SEQ_CST);
     identify(v);
 }
 
 void apic_create(struct vcpu *v, u32 *page)
 {
     v->apic.regs = page;
+    v->apic.signals = v->vm->line ? APIC_SIGNAL_LINE : 0;
     v->apic.base = APIC_PAGE | APIC_BASE_ENABLE | (v->index ? 0 : APIC_BASE_BSP);
     apic_init(v);
 }
@@ -351,19 +317,22 @@ static void send_ipi(struct vcpu *v, u64 icr)
         .vector = (u8)icr,
         .logical = icr & ICR_LOGICAL,
     };
-    bool own = m.shorthand == ICR_SELF || (!m.shorthand && !m.logical && m.destination == v->index);
 
     if (m.vector < APIC_MIN_VECTOR && (m.mode == APIC_FIXED || m.mode == APIC_LOWEST)) {
         error(v, ESR_SEND_VECTOR); /* and whoever receives it notes that, too */
     }
-    if (own && m.mode == APIC_FIXED) {
+    if (m.mode == APIC_EXTINT ||
+        (m.mode == APIC_INIT && (icr & (ICR_ASSERT | APIC_LEVEL)) == APIC_LEVEL)) {
+        return; /* reserved; "INIT level de-assert" */
+    }
+    if (m.mode == APIC_FIXED &&
+        (m.shorthand == ICR_SELF || (!m.shorthand && !m.logical && m.destination == v->index))) {
         if (REG(a, APIC_SVR) & SVR_ENABLE) {
             accept(v, m.vector, false);
         }
-    } else if (m.mode != APIC_EXTINT &&
-               (m.mode != APIC_INIT || (icr & (ICR_ASSERT | APIC_LEVEL)) != APIC_LEVEL)) {
-        apic_send(v->vm, &m, v); /* all but ExtINT and "INIT level de-assert" */
+        return;
     }
+    apic_send(v->vm, &m, v);
 }
 
 static void write_svr(struct vcpu *v, u32 value)
@@ -406,7 +375,7 @@ static void write_tpr(struct vcpu *v, u32 value)
 
     REG(a, APIC_TPR) = value;
     update_ppr(a);
-    if (apic_next(v)) {
+    if (apic_next(a)) {
         vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
     }
 }
@@ -472,21 +441,41 @@ bool apic_msr_read(struct vcpu *v, u32 index, u64 *value)
     return true;
 }
 
-bool apic_msr_write(struct vcpu *v, u32 index, u64 value)
+bool apic_msr_eoi(struct vcpu *v, u64 value)
 {
-    struct apic *a = &v->apic;
-    u32 offset = index % 64 * 16, keep = rules[index % 64].keep;
-    u64 allowed = keep | rules[index % 64].ignore | (offset == APIC_ICR ? FIELD(63, 32) : 0);
-
-    if (UNLIKELY(!(a->base & APIC_BASE_X2APIC) || !(rules[index % 64].access & MSR_W) ||
-                 value & ~allowed)) {
+    if (UNLIKELY(!(v->apic.base & APIC_BASE_X2APIC) || value)) {
         return false;
     }
-    if (offset == APIC_ICR) {
-        REG(a, APIC_ICR) = (u32)value & keep;
-        REG(a, APIC_ICR + 4) = (u32)(value >> 32);
+    end_of_interrupt(v);
+    return true;
+}
+
+bool apic_msr_icr(struct vcpu *v, u64 value)
+{
+    if (UNLIKELY(!(v->apic.base & APIC_BASE_X2APIC) || value & ICR_RESERVED)) {
+        return false;
+    }
+    struct apic *a = &v->apic;
+    REG(a, APIC_ICR) = (u32)value & ~(u32)APIC_BUSY;
+    REG(a, APIC_ICR + 4) = (u32)(value >> 32);
+    /* the usual one to itself takes no detour */
+    u32 low = (u32)value, how = low & (APIC_DELIVERY | ICR_LOGICAL | ICR_SHORTHAND);
+    if ((how == ICR_SELF || (!how && value >> 32 == v->index)) &&
+        (low & APIC_VECTOR) >= APIC_MIN_VECTOR && REG(a, APIC_SVR) & SVR_ENABLE) {
+        accept(v, low & APIC_VECTOR, false);
+    } else {
         send_ipi(v, value);
-        return true;
+    }
+    return true;
+}
+
+bool apic_msr_write(struct vcpu *v, u32 index, u64 value)
+{
+    u32 offset = index % 64 * 16, keep = rules[index % 64].keep;
+
+    if (!(v->apic.base & APIC_BASE_X2APIC) || !(rules[index % 64].access & MSR_W) ||
+        value & ~(u64)(keep | rules[index % 64].ignore)) {
+        return false;
     }
     write_register(v, offset, (u32)value & keep);
     if (offset >= APIC_LVT_TIMER) {

@@ -35,6 +35,11 @@ struct vm;
 #define APIC_START_SIPI   BIT(1)
 #define APIC_START_VECTOR FIELD(15, 8)
 
+/* apic.signals: */
+#define APIC_SIGNAL_LINE   BIT(0) /* the PIC's output is up */
+#define APIC_SIGNAL_ROSE   BIT(1) /* it went up */
+#define APIC_SIGNAL_EXTINT BIT(2) /* an ExtINT message came in */
+
 struct apic {
     u32 *regs; /* a page in the layout of the APIC page; ICR has 64 bits at its offset in x2APIC */
     u64 base;  /* IA32_APIC_BASE */
@@ -51,11 +56,26 @@ struct apic {
     u64 level[4];               /* vectors whose last message was level-triggered */
     u32 address;                /* APIC_AT_* */
     u32 start;                  /* APIC_START_*: INIT and SIPI that came in */
-    u32 extint;                 /* an ExtINT message came in */
-    u32 line_rose;              /* the PIC's output went up */
+    u32 signals;                /* APIC_SIGNAL_* */
 };
 
 #define APIC_REG(a, offset) ((a)->regs[(offset) / 4])
+
+/* Number of the highest bit that is set; there is one. */
+static inline u32 apic_bit(u32 bits)
+{
+    return (u32)__builtin_clz(bits) ^ 31;
+}
+
+/* The highest vector of IRR or ISR. 0: none, for the first 16 are never set. */
+static inline u32 apic_highest(const u32 *bank, u32 words)
+{
+    if (!words) {
+        return 0;
+    }
+    u32 word = apic_bit(words);
+    return 32 * word + apic_bit(bank[word * 4]);
+}
 
 /* --- by the thread that runs v, or before any does --- */
 
@@ -67,10 +87,34 @@ void apic_init(struct vcpu *v);
 /* What came in goes to IRR and TMR. */
 void apic_collect(struct vcpu *v);
 /* The interrupt to be delivered next, 0: none has a priority above PPR; and its delivery. */
-u32 apic_next(const struct vcpu *v);
-void apic_take(struct vcpu *v, u32 vector);
+static inline u32 apic_next(const struct apic *a)
+{
+    u32 vector = apic_highest(&APIC_REG(a, APIC_IRR), a->irr_words);
+
+    return vector >> 4 > APIC_REG(a, APIC_PPR) >> 4 ? vector : 0;
+}
+/* It is the highest of IRR, and above all of ISR. */
+static inline void apic_take(struct apic *a, u32 vector)
+{
+    u32 word = vector / 32, bit = 1u << vector % 32;
+    u32 *isr = &APIC_REG(a, APIC_ISR) + 4 * word, *irr = isr + (APIC_IRR - APIC_ISR) / 4;
+
+    *irr ^= bit;
+    if (LIKELY(!*irr)) {
+        a->irr_words ^= 1u << word;
+    }
+    *isr |= bit;
+    a->isr_words |= 1u << word;
+    APIC_REG(a, APIC_PPR) = vector & 0xf0;
+}
 /* Is there an interrupt of the PIC's? It is acknowledged by ring 3 (VX_INTA). */
 bool apic_extint(const struct vcpu *v);
+/* Is there something to collect, or perhaps an interrupt of the PIC's? */
+static inline bool apic_has_news(const struct apic *a)
+{
+    return __atomic_load_n(&a->control[0], __ATOMIC_SEQ_CST) |
+           __atomic_load_n(&a->signals, __ATOMIC_SEQ_CST);
+}
 
 /* The event of a local vector table entry, by the entry's offset, unless it is masked. */
 void apic_local(struct vcpu *v, u32 lvt);
@@ -79,8 +123,10 @@ void apic_local(struct vcpu *v, u32 lvt);
 u32 apic_cr8(const struct vcpu *v);
 void apic_set_cr8(struct vcpu *v, u32 value);
 
-/* RDMSR and WRMSR of a resident vCPU; index (0x800..0x83f) and value are guest-controlled. False:
- * #GP(0), and nothing has changed. */
+/* WRMSR of the two that matter most, and RDMSR and WRMSR of all, of a resident vCPU; index
+ * (0x800..0x83f) and value are guest-controlled. False: #GP(0), and nothing has changed. */
+bool apic_msr_eoi(struct vcpu *v, u64 value);
+bool apic_msr_icr(struct vcpu *v, u64 value);
 bool apic_msr_read(struct vcpu *v, u32 index, u64 *value);
 bool apic_msr_write(struct vcpu *v, u32 index, u64 value);
 bool apic_set_base(struct vcpu *v, u64 value);

@@ -111,7 +111,7 @@ static u32 put(const struct apic_message *m, struct vcpu *v)
         __atomic_store_n(&v->nmi_pending, 1, __ATOMIC_SEQ_CST);
         break;
     case APIC_EXTINT:
-        __atomic_store_n(&a->extint, 1, __ATOMIC_SEQ_CST);
+        __atomic_or_fetch(&a->signals, APIC_SIGNAL_EXTINT, __ATOMIC_SEQ_CST);
         break;
     case APIC_INIT:
     case APIC_STARTUP:
@@ -174,12 +174,15 @@ void apic_set_line(struct vm *vm, bool level)
 {
     spin_lock(&vm->cpus_lock);
     bool rose = level && !vm->line;
-    __atomic_store_n(&vm->line, level, __ATOMIC_SEQ_CST);
-    for (u32 i = 0; rose && i < VM_MAX_CPUS; i++) {
+    vm->line = level;
+    for (u32 i = 0; i < VM_MAX_CPUS; i++) {
         struct vcpu *v = vm->vcpus[i];
-        if (v) {
-            __atomic_store_n(&v->apic.line_rose, 1, __ATOMIC_SEQ_CST);
+        if (v && rose) {
+            __atomic_or_fetch(&v->apic.signals, APIC_SIGNAL_LINE | APIC_SIGNAL_ROSE,
+                              __ATOMIC_SEQ_CST);
             announce(v, VCPU_HAZARD_EVENT);
+        } else if (v && !level) {
+            __atomic_and_fetch(&v->apic.signals, ~APIC_SIGNAL_LINE, __ATOMIC_SEQ_CST);
         }
     }
     spin_unlock(&vm->cpus_lock);

@@ -77,31 +77,28 @@ void apic_timer_divide(struct vcpu *v, u32 value)
     apic_timer_start(v, left);
 }
 
-/* Arms the timer for a->deadline. */
-static void arm_deadline(struct vcpu *v)
+/* Arms the timer for a deadline in the guest's TSC, which is in the past for 0. */
+static inline void arm_deadline(struct vcpu *v, u64 deadline)
 {
     struct apic *a = &v->apic;
     u64 now = arch_tsc(), guest = now + v->tsc_offset;
 
-    if (a->deadline <= guest) {
+    if (UNLIKELY(deadline <= guest)) {
         apic_timer_stop(a);
-        apic_local(v, APIC_LVT_TIMER);
+        if (deadline) {
+            apic_local(v, APIC_LVT_TIMER);
+        }
         return;
     }
-    u64 left = a->deadline - guest;
-    a->timer_tsc = left < APIC_NEVER - now ? now + left : APIC_NEVER;
+    u64 at = deadline - guest + now;
+    a->deadline = deadline;
+    a->timer_tsc = at >= now ? at : APIC_NEVER;
 }
 
 bool apic_set_deadline(struct vcpu *v, u64 value)
 {
-    struct apic *a = &v->apic;
-
-    if (LIKELY(in_deadline_mode(a))) {
-        apic_timer_stop(a);
-        if (LIKELY(value)) {
-            a->deadline = value;
-            arm_deadline(v);
-        }
+    if (LIKELY(in_deadline_mode(&v->apic))) {
+        arm_deadline(v, value);
         virt->timer_changed(v);
     }
     return true;
@@ -110,6 +107,6 @@ bool apic_set_deadline(struct vcpu *v, u64 value)
 void apic_tsc_changed(struct vcpu *v)
 {
     if (v->apic.deadline) {
-        arm_deadline(v);
+        arm_deadline(v, v->apic.deadline);
     }
 }

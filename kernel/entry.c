@@ -73,29 +73,35 @@ static bool deliver(struct vcpu *v)
             virt->set_window(v, WINDOW_NMI, true);
         }
     }
-    u32 vector = apic_next(v);
+    u32 vector = apic_next(&v->apic);
     bool extint = apic_extint(v);
-    if (!vector && !extint) {
-        return true;
-    }
-    if (taken || !virt->can_take(v, WINDOW_INTERRUPT)) {
+    if (taken && (vector || extint)) {
         virt->set_window(v, WINDOW_INTERRUPT, true);
     } else if (extint) {
-        return false;
-    } else {
-        apic_take(v, vector);
-        virt->inject(v, &(struct event){EVENT_EXTINT, (u8)vector, false, 0, 0});
+        if (virt->can_take(v, WINDOW_INTERRUPT)) {
+            return false;
+        }
+        virt->set_window(v, WINDOW_INTERRUPT, true);
+    } else if (vector && virt->try_interrupt(v, (u8)vector)) {
+        apic_take(&v->apic, vector);
     }
     return true;
 }
 
 bool exit_fast_deliver(struct vcpu *v)
 {
-    if (LIKELY(deliver(v))) {
-        return true;
+    struct apic *a = &v->apic;
+
+    clear_hazard(v, VCPU_HAZARD_EVENT); /* first: what comes now sets it again */
+    if (UNLIKELY(v->event.type != EVENT_NONE || v->nmi_pending || apic_has_news(a))) {
+        vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
+        return false;
     }
-    vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
-    return false;
+    u32 vector = apic_next(a);
+    if (LIKELY(vector) && LIKELY(virt->try_interrupt(v, (u8)vector))) {
+        apic_take(a, vector);
+    }
+    return true;
 }
 
 /* INIT, then SIPI (SDM 3A "Multiple-Processor (MP) Initialization"). */
@@ -176,7 +182,7 @@ static bool wait_for_event(struct vcpu *v)
     apic_collect(v);
     if (v->activity == VCPU_HALTED &&
         (v->event.type != EVENT_NONE || __atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST) ||
-         (open && (apic_next(v) || apic_extint(v))))) {
+         (open && (apic_next(&v->apic) || apic_extint(v))))) {
         v->activity = VCPU_ACTIVE;
         __atomic_store_n(&v->dead, 0, __ATOMIC_SEQ_CST);
         vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
@@ -271,7 +277,7 @@ bool exit_hazards(struct vcpu *v)
                 return true;
             }
             vcpu_set_hazard(v, VCPU_HAZARD_EVENT); /* what else there is waits for the answer */
-            __atomic_store_n(&v->apic.extint, 0, __ATOMIC_SEQ_CST);
+            __atomic_and_fetch(&v->apic.signals, ~APIC_SIGNAL_EXTINT, __ATOMIC_SEQ_CST);
             return leave(v, VX_INTA);
         }
     }

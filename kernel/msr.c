@@ -46,11 +46,15 @@ enum msr_kind {
     M_APIC_BASE,
     M_TSC_DEADLINE,
     M_X2APIC,
+    M_X2APIC_EOI,
+    M_X2APIC_ICR,
     M_COUNT
 };
 
 /* Low MSRs by number, then those from 0xc0000080. An index is one load. */
 #define LOW_COUNT  0x840u
+#define X2APIC_EOI (MSR_X2APIC_BASE + APIC_EOI / 16)
+#define X2APIC_ICR (MSR_X2APIC_BASE + APIC_ICR / 16)
 #define HIGH_FIRST 0xc0000080u
 #define HIGH_COUNT 0x84u
 
@@ -73,7 +77,11 @@ static const u8 low[LOW_COUNT] = {
     [MSR_IA32_PAT] = M_PAT,
     [MSR_IA32_MTRR_DEF_TYPE] = M_MTRR_DEF_TYPE,
     [MSR_IA32_TSC_DEADLINE] = M_TSC_DEADLINE,
-    [MSR_X2APIC_BASE... LOW_COUNT - 1] = M_X2APIC,
+    [MSR_X2APIC_BASE... X2APIC_EOI - 1] = M_X2APIC,
+    [X2APIC_EOI] = M_X2APIC_EOI,
+    [X2APIC_EOI + 1 ... X2APIC_ICR - 1] = M_X2APIC,
+    [X2APIC_ICR] = M_X2APIC_ICR,
+    [X2APIC_ICR + 1 ... LOW_COUNT - 1] = M_X2APIC,
 };
 
 static const u8 high[HIGH_COUNT] = {
@@ -147,6 +155,8 @@ static bool read_special(struct vcpu *v, u32 index, u64 *value)
 {
     switch (kind_of(index)) {
     case M_X2APIC:
+    case M_X2APIC_EOI:
+    case M_X2APIC_ICR:
         return apic_msr_read(v, index, value);
     case M_TSC:
         *value = arch_tsc() + v->tsc_offset;
@@ -299,6 +309,10 @@ bool msr_write(struct vcpu *v, u32 index, u64 value)
         return apic_set_deadline(v, value);
     case M_X2APIC:
         return apic_msr_write(v, index, value);
+    case M_X2APIC_EOI:
+        return apic_msr_eoi(v, value);
+    case M_X2APIC_ICR:
+        return apic_msr_icr(v, value);
     default: /* unknown, or read-only */
         return false;
     }

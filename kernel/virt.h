@@ -121,6 +121,8 @@ struct virt {
     bool (*can_take)(struct vcpu *v, enum virt_window w);
     void (*set_window)(struct vcpu *v, enum virt_window w, bool on);
     void (*inject)(struct vcpu *v, const struct event *e);
+    /* An external interrupt, with nothing injected yet: injects it, or opens the window for it. */
+    bool (*try_interrupt)(struct vcpu *v, u8 vector);
 
     /* Nested translations of v->vm may be stale on this CPU: drop them. */
     void (*flush)(struct vcpu *v);

@@ -40,7 +40,7 @@ struct vm {
      * APICs hold it. */
     struct spinlock cpus_lock;
     struct vcpu *vcpus[VM_MAX_CPUS];
-    u32 line;        /* shared: the output of the PIC is up */
+    u32 line;        /* the output of the PIC is up; cpus_lock */
     u32 last_lowest; /* the vCPU that got the last interrupt of lowest priority; cpus_lock */
     struct cpuid_table *cpuid;
     /* of vCPUs that ended, so that the statistics outlive them */

@@ -292,6 +292,16 @@ static void fake_inject(struct vcpu *v, const struct event *e)
     backend.last_event = *e;
 }
 
+static bool fake_try_interrupt(struct vcpu *v, u8 vector)
+{
+    if (!fake_can_take(v, WINDOW_INTERRUPT)) {
+        fake_set_window(v, WINDOW_INTERRUPT, true);
+        return false;
+    }
+    fake_inject(v, &(struct event){EVENT_EXTINT, vector, false, 0, 0});
+    return true;
+}
+
 static void fake_flush(struct vcpu *v)
 {
     check_resident(v);
@@ -332,6 +342,7 @@ const struct virt virt_vmx = {
     .can_take = fake_can_take,
     .set_window = fake_set_window,
     .inject = fake_inject,
+    .try_interrupt = fake_try_interrupt,
     .flush = fake_flush,
     .dump = fake_dump,
 };

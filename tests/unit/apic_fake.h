@@ -117,6 +117,19 @@ static inline int setup_x2apic(void **state)
     return 0;
 }
 
+/* WRMSR. */
+static inline bool write_msr(struct vcpu *w, u32 offset, u64 value)
+{
+    switch (offset) {
+    case APIC_EOI:
+        return apic_msr_eoi(w, value);
+    case APIC_ICR:
+        return apic_msr_icr(w, value);
+    default:
+        return apic_msr_write(w, MSR(offset), value);
+    }
+}
+
 static inline u64 msr(u32 offset)
 {
     u64 value = 0x5555;
@@ -127,7 +140,7 @@ static inline u64 msr(u32 offset)
 
 static inline void set_msr(u32 offset, u64 value)
 {
-    fake_check(apic_msr_write(v, MSR(offset), value));
+    fake_check(write_msr(v, offset, value));
 }
 
 /* What the thread of w does before an entry: the vector it delivers, 0 none. */
@@ -135,9 +148,9 @@ static inline u32 deliver(struct vcpu *w)
 {
     w->hazards &= ~(u32)VCPU_HAZARD_EVENT;
     apic_collect(w);
-    u32 vector = apic_next(w);
+    u32 vector = apic_next(&w->apic);
     if (vector) {
-        apic_take(w, vector);
+        apic_take(&w->apic, vector);
     }
     return vector;
 }
@@ -145,7 +158,7 @@ static inline u32 deliver(struct vcpu *w)
 static inline void eoi(struct vcpu *w)
 {
     if (w->apic.base & APIC_BASE_X2APIC) {
-        fake_check(apic_msr_write(w, MSR(APIC_EOI), 0));
+        fake_check(apic_msr_eoi(w, 0));
     } else {
         apic_page_write(w, APIC_EOI, 0);
     }

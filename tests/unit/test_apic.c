@@ -166,17 +166,17 @@ static void test_msrs(void **state)
         if (!readable) {
             assert_int_equal(value, 0x5555);
         }
-        assert_false(apic_msr_write(v, MSR(rows[i].offset), rows[i].bad));
-        assert_false(apic_msr_write(v, MSR(rows[i].offset), 1ull << 32 | rows[i].bad));
+        assert_false(write_msr(v, rows[i].offset, rows[i].bad));
+        assert_false(write_msr(v, rows[i].offset, 1ull << 32 | rows[i].bad));
         if (readable) {
             assert_true(apic_msr_read(v, MSR(rows[i].offset), &after));
             assert_int_equal(after, value);
         }
         if (rows[i].good == 1) {
-            assert_false(apic_msr_write(v, MSR(rows[i].offset), value));
+            assert_false(write_msr(v, rows[i].offset, value));
             continue;
         }
-        assert_true(apic_msr_write(v, MSR(rows[i].offset), rows[i].good));
+        assert_true(write_msr(v, rows[i].offset, rows[i].good));
         if (readable) {
             assert_int_equal(msr(rows[i].offset), rows[i].good);
         }
@@ -202,7 +202,7 @@ static void test_base(void **state)
         assert_false(apic_set_base(v, on ^ never[i]));
     }
     assert_false(apic_msr_read(v, MSR(APIC_ID), &value));
-    assert_false(apic_msr_write(v, MSR(APIC_EOI), 0));
+    assert_false(write_msr(v, APIC_EOI, 0));
     assert_false(apic_set_base(v, bad));
     apic_page_write(v, APIC_TPR, 0x20);
     apic_page_write(v, APIC_LVT_LINT1, 0x400);

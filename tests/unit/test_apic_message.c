@@ -45,7 +45,7 @@ static void test_shorthands(void **state)
     send(0xff, APIC_EXTINT);
     send(0xff, 3 << 8);
     for (u32 i = 0; i < FAKE_VCPUS; i++) {
-        assert_false(vcpu[i].apic.extint);
+        assert_int_equal(vcpu[i].apic.signals, 0);
     }
     assert_int_equal(got(0), 0);
 }

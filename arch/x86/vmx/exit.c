@@ -12,7 +12,7 @@
 #include "kernel/log.h"
 #include "lib/hw/x86.h"
 
-#define SLICES_MIN_HZ 100 /* a guest leaves its CPU's hands at least that often */
+#define STAY_SHIFT 7 /* a guest stays for 1/128 s at most */
 
 /* Reasons that say it all; the kind plus 1, 0: see decode(). */
 static const u8 plain_kinds[] = {
@@ -201,10 +201,10 @@ static void decode(struct vcpu *v, struct exit *x)
 void vmx_arm_timer(struct vcpu *v)
 {
     const struct cpu *c = cpu_this();
-    u64 now = arch_tsc(), end = MIN(MIN(c->slice_end, c->deadline), v->apic.timer_tsc);
-    u64 ticks = end > now ? end - now : 0;
+    u64 end = MIN(MIN(c->slice_end, c->deadline), v->apic.timer_tsc);
+    s64 left = (s64)(end - arch_tsc());
+    u64 most = arch_tsc_hz >> STAY_SHIFT, ticks = left > 0 ? MIN((u64)left, most) : 0;
 
-    ticks = MIN(ticks, arch_tsc_hz / SLICES_MIN_HZ);
     vmcs_write32(GUEST_PREEMPT_TIMER, ticks >> vmx_caps.timer_shift);
 }
 

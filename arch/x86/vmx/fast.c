@@ -98,7 +98,29 @@ NOINLINE static u32 on_vmcall(struct vcpu *v)
     return finish(v, EXIT_HYPERCALL);
 }
 
-/* Only the registers that C may clobber, and RBX, are in v->gpr[] yet. */
+/* Registers that are in v->gpr[] on the fast way: those that C may clobber, and RBX. */
+#define SAVED                                                                                      \
+    (BIT(GPR_RAX) | BIT(GPR_RCX) | BIT(GPR_RDX) | BIT(GPR_RBX) | BIT(GPR_RSI) | BIT(GPR_RDI) |     \
+     FIELD(GPR_R11, GPR_R8))
+
+/* MOV to and from CR8. */
+NOINLINE static u32 on_cr_access(struct vcpu *v)
+{
+    u32 q = (u32)vmcs_read(EXIT_QUALIFICATION), gpr = q >> 8 & 15, type = q >> 4 & 3;
+
+    if ((q & 15) != 8 || type > 1 || !(SAVED >> gpr & 1)) {
+        return VMX_LEAVE;
+    }
+    if (type == 1) {
+        v->gpr[gpr] = apic_cr8(v);
+    } else if (v->gpr[gpr] <= 15) {
+        apic_set_cr8(v, (u32)v->gpr[gpr]);
+    } else {
+        return VMX_LEAVE;
+    }
+    return finish(v, EXIT_CR);
+}
+
 u32 vmx_exit_fast(struct vcpu *v)
 {
     u32 reason = vmcs_read32(EXIT_REASON);
@@ -112,5 +134,8 @@ u32 vmx_exit_fast(struct vcpu *v)
     if (reason == REASON_WRMSR) {
         return on_wrmsr(v);
     }
-    return reason == REASON_VMCALL ? on_vmcall(v) : VMX_LEAVE;
+    if (reason == REASON_VMCALL) {
+        return on_vmcall(v);
+    }
+    return reason == REASON_CR_ACCESS ? on_cr_access(v) : VMX_LEAVE;
 }

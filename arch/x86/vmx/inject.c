@@ -36,6 +36,19 @@ void vmx_set_window(struct vcpu *v, enum virt_window w, bool on)
     }
 }
 
+bool vmx_try_interrupt(struct vcpu *v, u8 vector)
+{
+    u32 blocked = vmcs_read32(GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
+
+    if (LIKELY(!(blocked | vmcs_read(GUEST_PENDING_DEBUG)) &&
+               vmcs_read(GUEST_RFLAGS) & RFLAGS_IF)) {
+        vmcs_write32(ENTRY_INTR_INFO, vector | (u32)INTR_INFO_VALID);
+        return true;
+    }
+    vmx_set_window(v, WINDOW_INTERRUPT, true);
+    return false;
+}
+
 /* The event may come from ring 3, so whatever an entry would refuse is put right here. */
 void vmx_inject(struct vcpu *v, const struct event *e)
 {

@@ -479,6 +479,7 @@ const struct virt virt_vmx = {
     .can_take = vmx_can_take,
     .set_window = vmx_set_window,
     .inject = vmx_inject,
+    .try_interrupt = vmx_try_interrupt,
     .flush = vmx_flush,
     .dump = vmx_dump,
 };

@@ -72,6 +72,7 @@ void vmx_syscall_load(struct vcpu *v);
 bool vmx_can_take(struct vcpu *v, enum virt_window w);
 void vmx_set_window(struct vcpu *v, enum virt_window w, bool on);
 void vmx_inject(struct vcpu *v, const struct event *e);
+bool vmx_try_interrupt(struct vcpu *v, u8 vector);
 /* An event whose delivery the last exit interrupted is queued again in v->event. */
 void vmx_take_vectoring(struct vcpu *v);
 
