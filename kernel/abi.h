@@ -62,7 +62,7 @@ enum {
     SYS_PROCESS_INFO,
     /* (h:process CONTROL, struct thread_args *) -> h:thread. h 0 means the caller's process. */
     SYS_THREAD_CREATE,
-    /* (h:thread CONTROL, weight, affinity mask of CPUs) weight 1..10000, 100 is normal */
+    /* (h:thread CONTROL, weight, affinity mask of CPUs): as in struct thread_args, without 0 */
     SYS_THREAD_SET,
     /* (bytes) -> h:memory, zeroed, whole pages, charged to the caller */
     SYS_MEMORY_CREATE,
@@ -125,7 +125,9 @@ struct process_args {
     u64 memory_bytes;    /* budget of frames (memory and guest RAM) */
     u64 kernel_bytes;    /* budget of kernel memory: page tables, threads, vCPUs, objects */
     handle_t event;      /* h:event WRITE, signalled at the end of the process; 0: none */
-    u32 pad;
+    u32 weight; /* share of CPU time, 1..10000, 100 is normal: all its threads together get so much
+                 * where CPUs are scarce. Of the first program only; 0: they are part of the
+                 * caller's share */
     u64 event_bits;
 };
 
@@ -149,8 +151,15 @@ struct process_info {
 struct thread_args {
     u64 entry, stack, arg; /* RIP, RSP, RDI at the start; all other registers are 0 */
     u64 affinity;          /* mask of CPUs, 0 means all */
-    u32 weight;            /* 1..10000, 0 means 100 */
+    u32 weight;            /* beside the others of its process's share, 1..10000, 0 means 100 */
     u32 pad;
+};
+
+/* What the scheduler gave a thread. */
+struct thread_times {
+    u64 run_tsc;
+    u64 wait_tsc, longest_wait_tsc; /* runnable, and another one ran */
+    u64 lag_tsc; /* the most that it was behind those that had most, when its turn came */
 };
 
 /* Memory. */

@@ -101,13 +101,9 @@ static enum exit_action on_hlt(struct vcpu *v, struct exit *x)
 
 static enum exit_action on_pause(struct vcpu *v, struct exit *x)
 {
-    struct cpu *c = cpu_this();
-
     (void)v;
     (void)x;
-    /* it waits for another vCPU, so the rest of its slice is worth nothing */
-    c->slice_end = arch_tsc();
-    __atomic_or_fetch(&c->hazards, CPU_HAZARD_RESCHED, __ATOMIC_SEQ_CST);
+    sched_pass(); /* it waits for another vCPU */
     return EXIT_RESUME;
 }
 

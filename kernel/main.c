@@ -149,10 +149,11 @@ void boot_shutdown(u32 action)
 
 static void start_manager(void)
 {
-    struct process_args args = {
-        .name = "manager", .memory_bytes = frame_free_bytes(), .kernel_bytes = kmem_free_bytes()};
-    struct thread_args start = {
-        .entry = boot_info.manager_entry, .stack = USER_TOP - PAGE_SIZE, .weight = MANAGER_WEIGHT};
+    struct process_args args = {.name = "manager",
+                                .memory_bytes = frame_free_bytes(),
+                                .kernel_bytes = kmem_free_bytes(),
+                                .weight = MANAGER_WEIGHT};
+    struct thread_args start = {.entry = boot_info.manager_entry, .stack = USER_TOP - PAGE_SIZE};
     struct thread *t;
 
     spin_lock(&kernel_lock);

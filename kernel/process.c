@@ -132,6 +132,8 @@ struct process *process_create(const struct process_args *args, struct process *
     if (!p->aspace) {
         goto undo_kernel;
     }
+    p->own_share.weight = args->weight;
+    p->share = parent && !args->weight ? parent->share : &p->own_share;
     p->parent = parent;
     if (parent) {
         object_ref(&parent->object);
@@ -181,7 +183,7 @@ void process_end(struct process *p, enum process_end end, s64 status, u64 addres
             __atomic_or_fetch(&t->vcpu->hazards, VCPU_HAZARD_STOP, __ATOMIC_SEQ_CST);
         }
         sched_wake(t);
-        sched_kick(t);
+        sched_recheck(t);
     }
     if (!p->thread_count) {
         process_teardown(p);

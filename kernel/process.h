@@ -10,6 +10,7 @@
 #include "kernel/aspace.h"
 #include "kernel/frame.h"
 #include "kernel/object.h"
+#include "kernel/share.h"
 #include "kernel/spinlock.h"
 
 struct notify;
@@ -37,6 +38,8 @@ struct process {
     struct handle *handles; /* PROCESS_HANDLES, NULL once dead */
     struct thread *threads[PROCESS_THREADS];
     u32 thread_count;
+    struct share *share; /* of CPU time: its own, or that of the ancestor which has one */
+    struct share own_share;
     struct budget memory, kernel; /* bytes */
     struct process *parent;       /* its budgets came from there; a reference */
     struct notify *notify;        /* told at the end; a reference */

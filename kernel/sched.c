@@ -7,79 +7,18 @@
 #include "kernel/kmem.h"
 #include "kernel/log.h"
 #include "kernel/process.h"
+#include "kernel/runqueue.h"
 #include "kernel/spinlock.h"
 #include "kernel/thread.h"
 #include "kernel/vcpu.h"
 #include "kernel/vm.h"
 #include "lib/string.h"
 
-#define SLICES_PER_S  200 /* a slice is 5 ms */
-#define WEIGHT_NORMAL 100
-
-/* Guarded by lock. current is cpu->current. */
-struct runqueue {
-    struct spinlock lock;
-    struct cpu *cpu;
-    struct thread *head; /* runnable threads by vruntime; current is not among them */
-    u32 count;
-    u64 load;               /* sum of the weights in the list */
-    u64 min_vruntime;       /* never goes back */
-    struct thread *waiting; /* blocked threads with a deadline, by deadline */
-    struct thread *ended;   /* left by the switch that ended it, for its successor to bury */
-    struct thread *leaving; /* runnable, but no longer allowed here */
-};
-
 static u64 idle_mask; /* shared: CPUs that wait in arch_idle */
 
 static struct runqueue *rq_of(u32 cpu)
 {
     return cpus[cpu]->runqueue;
-}
-
-static u64 slice_tsc(void)
-{
-    return arch_tsc_hz / SLICES_PER_S;
-}
-
-static bool is_idle_thread(const struct thread *t)
-{
-    return !t->process;
-}
-
-/* --- queue, lock held --- */
-
-static void enqueue(struct runqueue *q, struct thread *t)
-{
-    struct thread **at = &q->head;
-
-    while (*at && (*at)->vruntime <= t->vruntime) {
-        at = &(*at)->next;
-    }
-    t->next = *at;
-    *at = t;
-    t->queued = true;
-    q->count++;
-    q->load += t->weight;
-}
-
-static void dequeue(struct runqueue *q, struct thread *t)
-{
-    struct thread **at = &q->head;
-
-    while (*at != t) {
-        at = &(*at)->next;
-    }
-    *at = t->next;
-    t->queued = false;
-    q->count--;
-    q->load -= t->weight;
-}
-
-/* What a thread has had counts where it had it: with it goes only what it is ahead of that queue.
- */
-static void leave_queue(const struct runqueue *q, struct thread *t)
-{
-    t->vruntime -= MIN(t->vruntime, q->min_vruntime);
 }
 
 static void wait_insert(struct runqueue *q, struct thread *t)
@@ -108,27 +47,6 @@ static void wait_remove(struct runqueue *q, struct thread *t)
     t->waiting = false;
 }
 
-/* Charges the thread that runs on q's CPU for its time until now. Before a thread comes into q,
- * too: the place that it gets follows min_vruntime, which is old when that CPU has not switched for
- * long. */
-static void account(struct runqueue *q, u64 now)
-{
-    struct thread *t = q->cpu->current;
-    u64 ran =
-        now > t->started_tsc ? now - t->started_tsc : 0; /* CPUs' clocks may differ a little */
-
-    t->started_tsc += ran;
-    t->run_tsc += ran;
-    if (is_idle_thread(t)) {
-        q->cpu->idle_tsc += ran;
-        return;
-    }
-    q->cpu->user_tsc += ran;
-    t->vruntime += ran * WEIGHT_NORMAL / t->weight;
-    u64 least = q->head ? MIN(t->vruntime, q->head->vruntime) : t->vruntime;
-    q->min_vruntime = MAX(q->min_vruntime, least);
-}
-
 /* The next moment at which this CPU's timer has work. A guest's slice is bounded by its own timer
  * too. */
 static void arm_timer(struct runqueue *q)
@@ -136,10 +54,14 @@ static void arm_timer(struct runqueue *q)
     struct cpu *c = q->cpu;
     u64 at = q->waiting ? q->waiting->deadline : ~0ull;
 
-    /* A switch that is due already arms the timer again; until then a slice that is over must not
-     * make it fire again and again. */
-    if (q->count && !(__atomic_load_n(&c->hazards, __ATOMIC_RELAXED) & CPU_HAZARD_RESCHED)) {
-        at = MIN(at, c->slice_end);
+    if (!thread_is_idle(c->current)) {
+        /* Whoever wakes waits until then anyway: many deadlines cost one interrupt. */
+        at = MAX(at, q->turn_end);
+        /* A switch that is due already arms the timer again; until then a slice that is over must
+         * not make it fire again and again. */
+        if (!(__atomic_load_n(&c->hazards, __ATOMIC_RELAXED) & CPU_HAZARD_RESCHED)) {
+            at = MIN(at, c->slice_end);
+        }
     }
     if (at != c->deadline) {
         c->deadline = at;
@@ -147,27 +69,42 @@ static void arm_timer(struct runqueue *q)
     }
 }
 
-static void set_hazard(struct cpu *c, u32 bits)
+/* A CPU looks again who shall run. One that has been told and did not yet look needs no interrupt.
+ */
+static void resched(struct cpu *c)
 {
-    __atomic_or_fetch(&c->hazards, bits, __ATOMIC_SEQ_CST);
-}
+    u32 before = __atomic_fetch_or(&c->hazards, CPU_HAZARD_RESCHED, __ATOMIC_SEQ_CST);
 
-/* A thread came into q: its CPU reconsiders, and an idle one may take it. */
-static void announce(struct runqueue *q, struct thread *t)
-{
-    struct cpu *c = q->cpu;
-    u64 idle = __atomic_load_n(&idle_mask, __ATOMIC_SEQ_CST);
-
-    set_hazard(c, CPU_HAZARD_RESCHED);
-    if (c != cpu_this()) {
+    if (!(before & CPU_HAZARD_RESCHED) && c != cpu_this()) {
         arch_kick(c);
     }
-    if (!(idle & BIT(c->id)) && t->affinity & idle && !(t->vcpu && t->vcpu->cpu >= 0)) {
-        struct cpu *thief = cpus[__builtin_ctzll(t->affinity & idle)];
-        set_hazard(thief, CPU_HAZARD_RESCHED);
-        if (thief != cpu_this()) {
-            arch_kick(thief);
-        }
+}
+
+/* q has changed: others see it, and an idle CPU may take who waits. Lock held. */
+static void show(struct runqueue *q)
+{
+    u64 takers = runqueue_publish(q);
+
+    takers &= takers ? __atomic_load_n(&idle_mask, __ATOMIC_SEQ_CST) : 0;
+    if (takers) {
+        resched(cpus[__builtin_ctzll(takers)]);
+    }
+}
+
+/* t came into q: it may go before the thread that runs, whose slice then ends early. Lock held. */
+static void preempt(struct runqueue *q, const struct thread *t, u64 now)
+{
+    struct cpu *c = q->cpu;
+
+    if (thread_is_idle(c->current)) {
+        resched(c);
+        return;
+    }
+    u64 at = MAX(now, q->turn_end);
+    if (at < c->slice_end && virtual_before(t->vdeadline, c->current->vdeadline) &&
+        !virtual_before(runqueue_now(q), t->vruntime)) {
+        __atomic_store_n(&c->slice_end, at, __ATOMIC_RELAXED);
+        resched(c); /* at once, or to arm its timer */
     }
 }
 
@@ -180,6 +117,8 @@ static void bury(struct thread *t)
     spin_unlock(&kernel_lock);
 }
 
+static void move(struct thread *t);
+
 /* First thing on the new thread's stack: the queue's lock was taken by the thread before it. */
 static void finish_switch(void)
 {
@@ -189,25 +128,29 @@ static void finish_switch(void)
     q->ended = NULL;
     q->leaving = NULL;
     arm_timer(q);
+    show(q);
     spin_unlock(&q->lock);
     if (ended) {
         bury(ended);
     }
     if (leaving) {
-        sched_add(leaving);
+        move(leaving);
     }
 }
 
 static struct thread *pick(struct runqueue *q, struct thread *me, u64 now)
 {
-    struct thread *best = q->head;
+    bool pass = q->pass;
     bool may_stay =
-        !is_idle_thread(me) && me->state == THREAD_RUNNABLE && me->affinity & BIT(q->cpu->id);
+        !thread_is_idle(me) && me->state == THREAD_RUNNABLE && me->affinity & BIT(q->cpu->id);
 
-    /* Within its slice a thread goes on unless another one is a whole slice behind it. */
-    if (may_stay && (!best || me->vruntime <= best->vruntime ||
-                     (now < q->cpu->slice_end && me->vruntime < best->vruntime + slice_tsc()))) {
+    q->pass = false;
+    if (may_stay && (!q->count || (now < q->cpu->slice_end && !pass))) {
         return me;
+    }
+    struct thread *best = runqueue_best(q, may_stay && !pass ? me : NULL);
+    if (best && pass && virtual_before(me->vruntime, best->vruntime)) {
+        me->vruntime = best->vruntime; /* with its turn goes what it had coming */
     }
     return best ? best : q->cpu->idle;
 }
@@ -220,13 +163,14 @@ static void switch_thread(struct runqueue *q)
     u64 now = arch_tsc();
 
     __atomic_and_fetch(&c->hazards, ~CPU_HAZARD_RESCHED, __ATOMIC_SEQ_CST);
-    account(q, now);
+    runqueue_account(q, now);
     struct thread *next = pick(q, me, now);
     if (next == me) {
         if (now >= c->slice_end) {
             c->slice_end = now + slice_tsc();
         }
         arm_timer(q);
+        show(q);
         spin_unlock(&q->lock);
         return;
     }
@@ -235,27 +179,29 @@ static void switch_thread(struct runqueue *q)
     if (me->state == THREAD_RUNNABLE && me->vcpu && c->resident == me->vcpu) {
         vcpu_evict(c);
     }
-    if (me->state == THREAD_ENDED) {
-        q->ended = me;
-    } else if (me->state == THREAD_RUNNABLE && !is_idle_thread(me)) {
+    if (me->state != THREAD_RUNNABLE) {
+        share_leave(me->process->share, me->counted, now, me->vruntime);
+        me->counted = 0;
+        q->ended = me->state == THREAD_ENDED ? me : NULL;
+    } else if (!thread_is_idle(me)) {
+        me->queued_tsc = now;
         if (me->affinity & BIT(c->id)) {
-            enqueue(q, me);
+            runqueue_add(q, me);
         } else {
             q->leaving = me;
-            leave_queue(q, me);
         }
     }
     if (next != c->idle) {
-        dequeue(q, next);
+        runqueue_remove(q, next);
         vcpu_leave_msrs(c);
     }
-    next->started_tsc = now;
-    c->slice_end = next == c->idle ? ~0ull : now + slice_tsc();
+    c->slice_end = next == c->idle ? ~0ull : now + (next->woken ? turn_tsc() : slice_tsc());
+    runqueue_begin(q, next, now);
     c->current = next;
     c->kernel_rsp = (u64)next->stack;
     c->switches++;
     if (!(next->affinity & BIT(c->id))) {
-        set_hazard(c, CPU_HAZARD_RESCHED); /* it leaves as soon as it is evicted */
+        resched(c); /* it leaves as soon as it is evicted */
     }
     struct aspace *aspace = next->process ? next->process->aspace : NULL;
     if (aspace != c->aspace) {
@@ -265,12 +211,31 @@ static void switch_thread(struct runqueue *q)
     finish_switch(); /* me again, perhaps on another CPU */
 }
 
+static bool pull(struct runqueue *q);
+
+/* Once in a slice a CPU that is busy sees to it that it does not run ahead of the others. */
+static void look_around(struct runqueue *q)
+{
+    if (!thread_is_idle(q->cpu->current) && arch_tsc() >= q->look_tsc) {
+        pull(q);
+    }
+}
+
 void sched_yield(void)
 {
+    look_around(cpu_this()->runqueue);
     struct runqueue *q = cpu_this()->runqueue;
-
     spin_lock(&q->lock);
     switch_thread(q);
+}
+
+void sched_pass(void)
+{
+    struct cpu *c = cpu_this();
+    struct runqueue *q = c->runqueue;
+
+    q->pass = true;
+    resched(c);
 }
 
 void sched_prepare_block(void)
@@ -279,7 +244,8 @@ void sched_prepare_block(void)
     struct runqueue *q = c->runqueue;
 
     spin_lock(&q->lock);
-    c->current->state = THREAD_BLOCKED;
+    /* before the caller looks at its condition: sched_wake() looks the other way round */
+    __atomic_store_n(&c->current->state, THREAD_BLOCKED, __ATOMIC_SEQ_CST);
     spin_unlock(&q->lock);
 }
 
@@ -299,6 +265,7 @@ bool sched_block(u64 deadline)
     struct thread *me = c->current;
     struct runqueue *q = c->runqueue;
 
+    look_around(q);
     spin_lock(&q->lock);
     if (me->state != THREAD_BLOCKED || deadline <= arch_tsc()) {
         bool woken = me->state != THREAD_BLOCKED;
@@ -315,6 +282,15 @@ bool sched_block(u64 deadline)
     return !me->timed_out;
 }
 
+/* A thread that does not run counts as one that wants to. */
+static void count_in(struct thread *t, u64 now)
+{
+    t->counted = t->weight;
+    t->queued_tsc = now;
+    t->woken = true;
+    share_enter(t->process->share, t->weight, now);
+}
+
 /* A blocked thread of q becomes runnable; lock held. A thread that is blocked but still on its way
  * into switch_thread() is not queued here: the switch finds it runnable. */
 static void make_runnable(struct runqueue *q, struct thread *t)
@@ -322,12 +298,13 @@ static void make_runnable(struct runqueue *q, struct thread *t)
     wait_remove(q, t);
     t->state = THREAD_RUNNABLE;
     if (t != q->cpu->current) {
-        account(q, arch_tsc());
-        /* sleep earns at most one slice */
-        u64 floor = q->min_vruntime - MIN(q->min_vruntime, slice_tsc());
-        t->vruntime = MAX(t->vruntime, floor);
-        enqueue(q, t);
-        announce(q, t);
+        u64 now = arch_tsc();
+        count_in(t, now);
+        runqueue_account(q, now);
+        runqueue_place_woken(q, t, now);
+        runqueue_add(q, t);
+        preempt(q, t, now);
+        show(q);
     }
 }
 
@@ -347,8 +324,14 @@ static struct runqueue *lock_thread(struct thread *t)
 
 void sched_wake(struct thread *t)
 {
+    /* What it waits for was set before this look, and it looks for that after it set its state: one
+     * of the two sees the other. So to wake a thread again and again that does not sleep disturbs
+     * no other CPU. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&t->state, __ATOMIC_SEQ_CST) != THREAD_BLOCKED) {
+        return;
+    }
     struct runqueue *q = lock_thread(t);
-
     if (t->state == THREAD_BLOCKED) {
         make_runnable(q, t);
     }
@@ -357,81 +340,61 @@ void sched_wake(struct thread *t)
 
 /* --- balance --- */
 
-static u64 load_of(const struct runqueue *q)
-{
-    const struct thread *t = q->cpu->current;
-
-    return q->load + (is_idle_thread(t) ? 0 : t->weight);
-}
-
-/* May the queued thread t go from q to another CPU, and does that make the loads more equal? */
-static bool may_move(const struct runqueue *q, const struct thread *t, const struct runqueue *to)
-{
-    return t->affinity & BIT(to->cpu->id) && !(t->vcpu && t->vcpu->cpu >= 0) &&
-           load_of(to) + t->weight < load_of(q);
-}
-
-/* Takes a thread out of q for the CPU of `to`; NULL: none should go. Until it is put there it is in
- * no queue, and its state is runnable, so nobody looks for it: one queue is locked at a time. */
-static struct thread *take_for(struct runqueue *q, const struct runqueue *to)
-{
-    spin_lock(&q->lock);
-    struct thread *t = q->head;
-    while (t && !may_move(q, t, to)) {
-        t = t->next;
-    }
-    if (t) {
-        dequeue(q, t);
-        leave_queue(q, t);
-        __atomic_store_n(&t->cpu, to->cpu->id, __ATOMIC_RELEASE);
-    }
-    spin_unlock(&q->lock);
-    return t;
-}
-
 /* Puts a thread that is in no queue into q. */
-static void put(struct runqueue *q, struct thread *t)
+static void put(struct runqueue *q, struct thread *t,
+                void (*place)(struct runqueue *, struct thread *))
 {
     spin_lock(&q->lock);
-    account(q, arch_tsc());
+    u64 now = arch_tsc();
+    runqueue_account(q, now);
     __atomic_store_n(&t->cpu, q->cpu->id, __ATOMIC_RELEASE);
-    t->vruntime += q->min_vruntime;
-    t->state = THREAD_RUNNABLE;
-    enqueue(q, t);
-    announce(q, t);
+    place(q, t);
+    runqueue_add(q, t);
+    preempt(q, t, now);
+    show(q);
     spin_unlock(&q->lock);
 }
 
-/* Takes a thread from the most loaded CPU if that evens things out. */
-static bool steal(struct runqueue *mine)
+/* Takes a thread out of q for another CPU; NULL: none is to go any more. Until it is put there it
+ * is in no queue, and its state is runnable, so nobody looks for it: one queue is locked at a time.
+ */
+static struct thread *take(struct runqueue *q, u32 to, const struct offer *own)
 {
-    struct runqueue *victim = NULL;
-
-    for (u32 i = 0; i < cpu_count; i++) {
-        struct runqueue *q = rq_of(i);
-        if (q && q->count && q != mine && (!victim || load_of(q) > load_of(victim))) {
-            victim = q;
-        }
-    }
-    struct thread *t = victim ? take_for(victim, mine) : NULL;
+    spin_lock(&q->lock);
+    struct thread *t = runqueue_late(q, to, own);
     if (t) {
-        mine->cpu->steals++;
-        put(mine, t);
+        runqueue_remove(q, t);
+        __atomic_store_n(&t->cpu, to, __ATOMIC_RELEASE);
     }
+    show(q);
+    spin_unlock(&q->lock);
     return t;
 }
 
-/* Gives a thread to another CPU if that evens things out: one that runs a single thread or none has
- * no tick, and would not look. */
-static void give(struct runqueue *mine)
+/* Takes the thread that is latest elsewhere if it should run before those of this queue. */
+static bool pull(struct runqueue *q)
 {
-    for (u32 i = 0; i < cpu_count; i++) {
-        struct runqueue *q = rq_of(i);
-        struct thread *t = q && q != mine && mine->count ? take_for(mine, q) : NULL;
-        if (t) {
-            put(q, t);
-        }
+    struct thread *me = q->cpu->current;
+    struct offer own;
+
+    spin_lock(&q->lock);
+    runqueue_account(q, arch_tsc());
+    runqueue_forgive(q);
+    bool stays = !thread_is_idle(me) && me->state == THREAD_RUNNABLE && !q->pass;
+    const struct thread *best = runqueue_best(q, stays ? me : NULL);
+    if (best) {
+        own = (struct offer){best->vdeadline, best->vslice, runqueue_now(q)};
     }
+    q->look_tsc = me->started_tsc + slice_tsc();
+    spin_unlock(&q->lock);
+
+    s32 from = board_latest(q, best ? &own : NULL);
+    struct thread *t = from >= 0 ? take(rq_of((u32)from), q->cpu->id, best ? &own : NULL) : NULL;
+    if (t) {
+        q->cpu->steals++;
+        put(q, t, runqueue_place_moved);
+    }
+    return t;
 }
 
 void sched_tick(void)
@@ -441,71 +404,101 @@ void sched_tick(void)
     u64 now = arch_tsc();
 
     spin_lock(&q->lock);
-    account(q, now);
+    runqueue_account(q, now);
     while (q->waiting && q->waiting->deadline <= now) {
         struct thread *t = q->waiting;
         t->timed_out = true;
         make_runnable(q, t);
     }
-    bool over = !is_idle_thread(c->current) && now >= c->slice_end;
-    if (over && q->count) {
-        set_hazard(c, CPU_HAZARD_RESCHED);
-    } else if (over) {
-        c->slice_end = now + slice_tsc();
+    if (!thread_is_idle(c->current) && now >= c->slice_end) {
+        resched(c);
     }
     arm_timer(q);
     spin_unlock(&q->lock);
-    if (over && !steal(q)) {
-        give(q);
+}
+
+/* Of the CPUs that t may use, the one with the fewest threads. */
+static struct runqueue *roomiest(const struct thread *t)
+{
+    struct runqueue *best = NULL;
+    u32 least = 0;
+
+    for (u32 i = 0; i < cpu_count; i++) {
+        struct runqueue *q = rq_of(i);
+        u32 threads = q ? q->count + !thread_is_idle(q->cpu->current) : 0;
+        if (q && t->affinity & BIT(i) && (!best || threads < least)) {
+            best = q;
+            least = threads;
+        }
     }
+    ASSERT(best);
+    return best;
+}
+
+static void move(struct thread *t)
+{
+    put(roomiest(t), t, runqueue_place_moved);
 }
 
 void sched_add(struct thread *t)
 {
-    struct runqueue *best = NULL;
-
-    for (u32 i = 0; i < cpu_count; i++) {
-        struct runqueue *q = rq_of(i);
-        if (q && t->affinity & BIT(i) && (!best || load_of(q) < load_of(best))) {
-            best = q;
-        }
-    }
-    ASSERT(best);
-    put(best, t);
+    count_in(t, arch_tsc());
+    put(roomiest(t), t, runqueue_place_new);
 }
 
 void sched_set(struct thread *t, u32 weight, u64 affinity)
 {
     struct runqueue *q = lock_thread(t);
+    u64 now = arch_tsc();
+    bool queued = t->queued;
 
-    if (t->queued) {
-        q->load = q->load - t->weight + weight;
+    runqueue_account(q, now);
+    if (queued) {
+        runqueue_remove(q, t);
+    }
+    if (t->counted) {
+        share_reweigh(t->process->share, t->counted, weight, now);
+        t->counted = weight;
     }
     t->weight = weight;
     t->affinity = affinity;
     /* a vCPU that is resident here must be evicted by its own CPU: the next switch sees to it */
-    bool move = t->queued && !(affinity & BIT(q->cpu->id)) && !(t->vcpu && t->vcpu->cpu >= 0);
-    if (move) {
-        dequeue(q, t);
-        leave_queue(q, t);
+    bool go = queued && !(affinity & BIT(q->cpu->id)) && !(t->vcpu && t->vcpu->cpu >= 0);
+    if (queued && !go) {
+        runqueue_add(q, t);
     }
+    show(q);
     spin_unlock(&q->lock);
-    if (move) {
-        sched_add(t);
+    if (go) {
+        move(t);
     } else {
-        sched_kick(t);
+        sched_recheck(t);
     }
+}
+
+/* The CPU that runs t, NULL: none. A moment later it may be wrong. */
+static struct cpu *runs_on(const struct thread *t)
+{
+    struct cpu *c = cpus[__atomic_load_n(&t->cpu, __ATOMIC_ACQUIRE)];
+
+    return __atomic_load_n(&c->current, __ATOMIC_ACQUIRE) == t ? c : NULL;
 }
 
 void sched_kick(struct thread *t)
 {
-    struct cpu *c = cpus[__atomic_load_n(&t->cpu, __ATOMIC_ACQUIRE)];
+    struct cpu *c = runs_on(t);
 
-    if (__atomic_load_n(&c->current, __ATOMIC_ACQUIRE) == t) {
-        set_hazard(c, CPU_HAZARD_RESCHED);
-        if (c != cpu_this()) {
-            arch_kick(c);
-        }
+    if (c && c != cpu_this()) {
+        arch_kick(c);
+    }
+}
+
+void sched_recheck(struct thread *t)
+{
+    struct cpu *c = runs_on(t);
+
+    if (c) {
+        resched(c);
     }
 }
 
@@ -543,7 +536,7 @@ void sched_exit(void)
     struct runqueue *q = c->runqueue;
 
     spin_lock(&q->lock);
-    c->current->state = THREAD_ENDED;
+    __atomic_store_n(&c->current->state, THREAD_ENDED, __ATOMIC_RELEASE);
     switch_thread(q);
     panic("an ended thread runs");
 }
@@ -575,14 +568,14 @@ void sched_start(void)
 
     for (;;) {
         kernel_idle_hazards();
-        if (q->count || steal(q)) {
+        if (q->count || pull(q)) {
             sched_yield();
             continue;
         }
         /* From here on a waker kicks this CPU; what came before is seen by the check. */
         __atomic_or_fetch(&idle_mask, BIT(c->id), __ATOMIC_SEQ_CST);
         if (!__atomic_load_n(&q->count, __ATOMIC_SEQ_CST) &&
-            !__atomic_load_n(&c->hazards, __ATOMIC_SEQ_CST)) {
+            !__atomic_load_n(&c->hazards, __ATOMIC_SEQ_CST) && !board_has(c->id)) {
             arch_idle();
         }
         __atomic_and_fetch(&idle_mask, ~BIT(c->id), __ATOMIC_SEQ_CST);

@@ -10,8 +10,6 @@
 #include "kernel/thread.h"
 #include "lib/string.h"
 
-#define WEIGHT_MAX 10000
-
 /* The process behind a handle; 0 names the caller's own, with all rights. */
 static struct process *get_process(const struct call *k, u64 h, u32 rights, int *error)
 {
@@ -68,8 +66,11 @@ s64 sys_process_create(const struct call *k)
     if (arch_copy_from_user(&args, k->a, sizeof(args))) {
         return E_FAULT;
     }
-    if (!syscall_name_ok(args.name) || args.pad || args.event_bits & BIT(63)) {
+    if (!syscall_name_ok(args.name) || args.weight > WEIGHT_MAX || args.event_bits & BIT(63)) {
         return E_INVAL;
+    }
+    if (args.weight && k->p->parent) {
+        return E_RIGHTS; /* else a guest's VMM could make itself as heavy as it likes */
     }
     if (args.event) {
         struct object *o = handle_get(k->p, args.event, OBJECT_EVENT, RIGHT_WRITE, &error);
@@ -113,7 +114,7 @@ s64 sys_process_info(const struct call *k)
     info.memory_bytes = p->memory.used;
     info.kernel_bytes = p->kernel.used;
     for (u32 i = 0; i < PROCESS_THREADS; i++) {
-        info.run_tsc += p->threads[i] ? p->threads[i]->run_tsc : 0;
+        info.run_tsc += p->threads[i] ? p->threads[i]->times.run_tsc : 0;
     }
     return arch_copy_to_user(k->b, &info, sizeof(info));
 }

@@ -42,7 +42,7 @@ int thread_create(struct process *p, const struct thread_args *args, struct thre
     t->entry = args->entry;
     t->user_stack = args->stack;
     t->arg = args->arg;
-    t->weight = args->weight ? args->weight : 100;
+    t->weight = args->weight ? args->weight : WEIGHT_NORMAL;
     t->affinity = args->affinity ? args->affinity : ~0ull;
     sched_prepare_thread(t);
     p->threads[slot] = t;
@@ -96,7 +96,7 @@ void thread_end(void)
             p->threads[i] = NULL;
         }
     }
-    p->info.run_tsc += t->run_tsc;
+    p->info.run_tsc += t->times.run_tsc;
     /* from here on another CPU may take the tables down */
     arch_aspace_load(NULL);
     if (--p->thread_count == 0) {

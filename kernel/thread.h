@@ -4,6 +4,7 @@
 #define KERNEL_THREAD_H
 
 #include "arch/arch.h"
+#include "kernel/abi.h"
 #include "kernel/object.h"
 #include "lib/types.h"
 
@@ -27,13 +28,20 @@ struct thread {
     bool queued;
     bool waiting; /* in the CPU's list of deadlines */
     bool timed_out;
-    u32 weight;
+    bool woken;  /* and did not run since */
+    u32 weight;  /* in its process's share */
+    u32 counted; /* the weight with which it counts there now; 0 while it is blocked */
     u64 affinity;
-    u64 vruntime; /* weighted TSC ticks */
+    u64 vruntime;  /* virtual time: what it has had, by weight (kernel/share.h) */
+    u64 vslice;    /* what a slice costs it, as of when that was looked at */
+    u64 vdeadline; /* vruntime + vslice then: the order of the run queue */
     u64 deadline;
-    u64 run_tsc, started_tsc;
-    struct thread *next;      /* run queue */
-    struct thread *wait_next; /* deadlines */
+    u64 started_tsc; /* until when it is charged */
+    u64 queued_tsc;  /* since when it waits for a CPU */
+    u64 share_clock; /* of its share at started_tsc */
+    struct thread_times times;
+    struct thread *next, *prev; /* run queue */
+    struct thread *wait_next;   /* deadlines */
 
     /* The vCPU that it runs; the hot path needs no look-up for the handle it used last. */
     struct vcpu *vcpu; /* a reference; bound until the thread ends */

@@ -206,8 +206,14 @@ static void test_death_in_races(void **state)
  * nobody is dead. */
 #define PINGS 60
 
+static bool both_run;
+
 static void guest_pings(struct vcpu *v, struct exit *x)
 {
+    if (!both_run) { /* else the other one could still wait for its SIPI, and all be dead */
+        x->kind = EXIT_PAUSE;
+        return;
+    }
     if (++steps[v->index] < PINGS) {
         apic_page_write(v, APIC_ICR_HIGH, (v->index ^ 1) << 24);
         apic_page_write(v, APIC_ICR, APIC_NMI);
@@ -220,6 +226,7 @@ static void manager_pings(u64 arg)
     (void)arg;
     make(guest_pings, 2);
     message(1, APIC_STARTUP);
+    both_run = true;
     for (u32 i = 0; i < 200 && !(exits[0][VX_HALTED] + exits[1][VX_HALTED]); i++) {
         settle();
     }

@@ -306,7 +306,8 @@ static void check_process_args(void)
     SET(struct process_args, name[2], 127, E_INVAL);
     SET(struct process_args, name[2], (char)0x80, E_INVAL);
     SET(struct process_args, name[3], 0x1b, E_INVAL);
-    SET(struct process_args, pad, 1, E_INVAL);
+    SET(struct process_args, weight, 10001, E_INVAL);
+    SET(struct process_args, weight, ~0u, E_INVAL);
     SET(struct process_args, event_bits, BIT(63), E_INVAL);
     SET(struct process_args, event, 255, E_HANDLE);
     SET(struct process_args, event, ~0u, E_HANDLE);

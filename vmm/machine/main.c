@@ -8,9 +8,10 @@
 #include "vmm/machine/machine.h"
 #include "vmm/sys.h"
 
-/* The devices' thread is woken before others anyway, but gets little when it has much to do: what a
- * guest's timers can take from other guests. */
-#define DEVICES_WEIGHT_PART 8
+/* The threads divide the guest's share of CPU time. The devices' thread is woken before others
+ * anyway, but gets little when it has much to do. */
+#define VCPU_WEIGHT    100
+#define DEVICES_WEIGHT 12
 
 NORETURN void program_main(u64 arg);
 
@@ -148,9 +149,9 @@ static void start_threads(struct machine *m)
 {
     const struct vmm_start *start = m->start;
 
-    start_thread(m, start->cpus, (u64)devices_loop, m, MAX(start->weight / DEVICES_WEIGHT_PART, 1));
+    start_thread(m, start->cpus, (u64)devices_loop, m, DEVICES_WEIGHT);
     for (u32 i = 1; i < start->cpus; i++) {
-        start_thread(m, i, (u64)vcpu_loop, &m->vcpus[i], start->weight);
+        start_thread(m, i, (u64)vcpu_loop, &m->vcpus[i], VCPU_WEIGHT);
     }
 }
 

@@ -85,8 +85,8 @@ struct vmm_start {
     u32 populate;
     u32 test_device; /* vmm/device/testdev.h is there */
     u32 module_count;
-    u32 phys_bits;              /* the guest's physical address width */
-    u32 weight;                 /* of each vCPU's thread */
+    u32 phys_bits; /* the guest's physical address width */
+    u32 pad;
     u64 affinity;               /* of all threads */
     u64 wall_seconds, wall_tsc; /* since 1970, and the TSC when it was so */
     struct start_file file;

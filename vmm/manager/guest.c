@@ -176,7 +176,6 @@ static const char *fill_params(struct manager *m, struct guest *g, handle_t vm_i
         .test_device = c->test_device,
         .module_count = c->module_count,
         .phys_bits = m->phys_bits,
-        .weight = c->weight,
         .affinity = c->pin,
         .wall_seconds = m->summary.wall_seconds,
         .wall_tsc = m->summary.boot_tsc,
@@ -219,6 +218,7 @@ void guest_start(struct manager *m, struct guest *g)
         .params_bytes = sizeof(struct vmm_start),
         .threads = START_VMM_THREADS(c->cpus),
         .memory_bytes = c->memory_bytes,
+        .weight = c->weight,
         .kernel_bytes =
             GUEST_KERNEL_BYTES + c->cpus * GUEST_KERNEL_CPU_BYTES +
             c->memory_bytes / 256, /* 4 KiB entries of the guest's and the VMM's tables */
@@ -239,7 +239,7 @@ void guest_start(struct manager *m, struct guest *g)
     if (!wrong) {
         wrong = fill_params(m, g, vm_in_child);
     }
-    if (!wrong && child_start(&g->child, c->weight, c->pin)) {
+    if (!wrong && child_start(&g->child, c->pin)) {
         wrong = "its first thread could not be started";
     }
     g->state = GUEST_ACTIVE;

@@ -8,6 +8,7 @@
 #define SELFTEST_LIMIT_MS     300000
 #define SELFTEST_MEMORY_BYTES (32ull << 20)
 #define SELFTEST_KERNEL_BYTES (8ull << 20)
+#define SELFTEST_WEIGHT       100
 
 void report_isolation(struct manager *m, bool numbers)
 {
@@ -104,6 +105,7 @@ static s64 start_selftest(struct manager *m, struct child *c, const struct progr
         .threads = 1,
         .memory_bytes = SELFTEST_MEMORY_BYTES,
         .kernel_bytes = SELFTEST_KERNEL_BYTES,
+        .weight = SELFTEST_WEIGHT,
     };
     s64 e = child_create(c, &args);
 
@@ -126,7 +128,7 @@ static s64 start_selftest(struct manager *m, struct child *c, const struct progr
     };
     e = system < 0 ? system : grant_segments(c, t);
     if (!e) {
-        e = child_start(c, 100, 0);
+        e = child_start(c, 0);
     }
     if (e) {
         child_destroy(c);

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/* Run queues by virtual deadline, and the board on which CPUs see one another's. */
+#include "kernel/runqueue.h"
+
+#include "kernel/process.h"
+#include "kernel/vcpu.h"
+
+#define FORGET_S       3600 /* after such a sleep it does not matter what a thread has had */
+#define MOVED_BEHIND   8    /* slices that a thread may lag the time of a queue that it moves to */
+#define MOVED_AHEAD    2
+#define FORGIVE_SLICES 8
+#define WOKEN_HASTE    64 /* the part of a slice that it says it wants */
+#define LOOKS          8  /* threads of a queue that are looked at for one that may go */
+#define PULL_SCALE     BIT(44)
+
+/* What a CPU shows of its queue: the thread that most wants to go elsewhere. Written under the
+ * queue's lock, read without: who acts on it looks again with the lock held. */
+struct ALIGNED(64) notice {
+    u64 mask; /* CPUs that may take it; 0: none */
+    u64 vruntime, deadline, slice;
+    u64 now; /* of the queue */
+};
+static struct notice board[MAX_CPUS];
+static u64 recent; /* shared: virtual time of some busy CPU, for one that was idle */
+
+/* --- order --- */
+
+/* How much a thread counts in the average: by its weight in its share as it is. */
+static s64 pull_of(const struct thread *t)
+{
+    return (s64)(PULL_SCALE / t->vslice);
+}
+
+static s64 moment_of(const struct runqueue *q, const struct thread *t)
+{
+    return (s64)(t->vruntime - q->zero) * pull_of(t);
+}
+
+void runqueue_add(struct runqueue *q, struct thread *t)
+{
+    struct thread *after = q->tail;
+
+    runqueue_deadline(t);
+    if (t->woken) {
+        t->vdeadline = t->vruntime + t->vslice / WOKEN_HASTE;
+    }
+    /* Threads that had their slice go to the end, those that woke to the front: from the nearer
+     * end. */
+    if (q->head &&
+        (s64)(t->vdeadline - q->head->vdeadline) < (s64)(q->tail->vdeadline - t->vdeadline)) {
+        struct thread *before = q->head;
+        while (!virtual_before(t->vdeadline, before->vdeadline)) {
+            before = before->next;
+        }
+        after = before->prev;
+    }
+    while (after && virtual_before(t->vdeadline, after->vdeadline)) {
+        after = after->prev;
+    }
+    t->prev = after;
+    t->next = after ? after->next : q->head;
+    *(t->prev ? &t->prev->next : &q->head) = t;
+    *(t->next ? &t->next->prev : &q->tail) = t;
+    t->queued = true;
+    q->count++;
+    q->pull += pull_of(t);
+    q->moment += moment_of(q, t);
+}
+
+void runqueue_remove(struct runqueue *q, struct thread *t)
+{
+    *(t->prev ? &t->prev->next : &q->head) = t->next;
+    *(t->next ? &t->next->prev : &q->tail) = t->prev;
+    t->queued = false;
+    q->count--;
+    q->pull -= pull_of(t);
+    q->moment -= moment_of(q, t);
+}
+
+u64 runqueue_deadline(struct thread *t)
+{
+    t->vslice = share_slice(t->process->share, t->weight, slice_tsc());
+    t->vdeadline = t->vruntime + t->vslice;
+    return t->vdeadline;
+}
+
+u64 runqueue_now(const struct runqueue *q)
+{
+    const struct thread *t = q->cpu->current;
+    s64 pull = q->pull, moment = q->moment;
+
+    if (!thread_is_idle(t) && t->state == THREAD_RUNNABLE) {
+        pull += pull_of(t);
+        moment += moment_of(q, t);
+    }
+    return q->zero + (pull ? (u64)(moment / pull) : 0);
+}
+
+struct thread *runqueue_best(struct runqueue *q, struct thread *me)
+{
+    u64 now = runqueue_now(q);
+    struct thread *best = q->head;
+
+    while (best && virtual_before(now, best->vruntime)) {
+        best = best->next;
+    }
+    if (me && !virtual_before(now, me->vruntime) &&
+        !(best && virtual_before(best->vdeadline, me->vdeadline))) {
+        return me;
+    }
+    /* in the average there is always one, but for rounding */
+    return best ? best : me ? me : q->head;
+}
+
+/* --- time --- */
+
+static void move_zero(struct runqueue *q, u64 to)
+{
+    if (virtual_before(q->zero, to)) {
+        q->moment -= q->pull * (s64)(to - q->zero);
+        q->zero = to;
+    }
+}
+
+void runqueue_account(struct runqueue *q, u64 now)
+{
+    struct thread *t = q->cpu->current;
+    u64 ran =
+        now > t->started_tsc ? now - t->started_tsc : 0; /* CPUs' clocks may differ a little */
+
+    t->started_tsc += ran;
+    t->times.run_tsc += ran;
+    if (thread_is_idle(t)) {
+        q->cpu->idle_tsc += ran;
+        return;
+    }
+    q->cpu->user_tsc += ran;
+    u64 clock = share_clock(t->process->share, now);
+    t->vruntime += share_virtual(t->process->share, t->weight, clock - t->share_clock);
+    t->share_clock = clock;
+    runqueue_deadline(t);
+    bool last = q->head && virtual_before(q->head->vruntime, t->vruntime);
+    move_zero(q, last ? q->head->vruntime : t->vruntime);
+}
+
+void runqueue_begin(struct runqueue *q, struct thread *t, u64 now)
+{
+    struct thread_times *s = &t->times;
+
+    if (now >= q->turn_end) { /* not later at each switch: what is due comes in a turn's time */
+        q->turn_end = now + turn_tsc();
+    }
+    t->started_tsc = now;
+    t->woken = false;
+    if (thread_is_idle(t)) {
+        return;
+    }
+    t->share_clock = share_clock(t->process->share, now);
+    u64 waited = now > t->queued_tsc ? now - t->queued_tsc : 0;
+    s64 lag = (s64)(runqueue_now(q) + q->ahead - t->vruntime);
+    s->wait_tsc += waited;
+    s->longest_wait_tsc = MAX(s->longest_wait_tsc, waited);
+    if (lag > 0) {
+        u64 slices_64 = MIN((u64)lag, BIT(57)) * 64 / t->vslice;
+        s->lag_tsc = MAX(s->lag_tsc, slices_64 * (slice_tsc() / 64));
+    }
+}
+
+/* --- coming into a queue --- */
+
+/* Where q's time is when t comes; that of an idle CPU stands. */
+static u64 arrival(struct runqueue *q, struct thread *t)
+{
+    if (!q->count && thread_is_idle(q->cpu->current)) {
+        move_zero(q, __atomic_load_n(&recent, __ATOMIC_RELAXED));
+    }
+    runqueue_deadline(t);
+    return runqueue_now(q);
+}
+
+static void not_before(struct thread *t, u64 vruntime)
+{
+    if (virtual_before(t->vruntime, vruntime)) {
+        t->vruntime = vruntime;
+    }
+}
+
+void runqueue_place_new(struct runqueue *q, struct thread *t)
+{
+    t->vruntime = arrival(q, t);
+    not_before(t, share_floor(t->process->share, t->vruntime + t->vslice));
+}
+
+void runqueue_place_woken(struct runqueue *q, struct thread *t, u64 now)
+{
+    u64 at = arrival(q, t);
+
+    if (now > t->started_tsc + FORGET_S * arch_tsc_hz) {
+        t->vruntime = at;
+    }
+    not_before(t, at - t->vslice); /* sleep earns at most a slice */
+    not_before(t, share_floor(t->process->share, at + t->vslice));
+}
+
+void runqueue_place_moved(struct runqueue *q, struct thread *t)
+{
+    u64 at = arrival(q, t), last = at + MOVED_AHEAD * t->vslice;
+
+    not_before(t, at - MOVED_BEHIND * t->vslice);
+    if (virtual_before(last, t->vruntime)) {
+        t->vruntime = last;
+    }
+}
+
+/* --- the board --- */
+
+/* May the queued thread t go to the CPUs of the mask? Not while its vCPU is in its CPU, which alone
+ * can evict it. */
+static u64 may_go(const struct thread *t, u64 mask)
+{
+    bool resident = t->vcpu && __atomic_load_n(&t->vcpu->cpu, __ATOMIC_ACQUIRE) >= 0;
+
+    return resident ? 0 : t->affinity & mask;
+}
+
+/* Should a thread of another CPU, as its queue shows it, run before what a CPU has? A slice of the
+ * heavier one is borne with, or threads would never stay where their memory is cached. */
+static bool is_late(const struct notice *n, const struct offer *own)
+{
+    return !own || (virtual_before(n->deadline + MIN(n->slice, own->slice), own->deadline) &&
+                    !virtual_before(own->now, n->vruntime));
+}
+
+static bool is_later(const struct notice *n, const struct notice *than)
+{
+    return virtual_before(n->deadline + n->slice, than->deadline + than->slice);
+}
+
+/* The thread of q that has most reason to go to one of the CPUs; out->mask 0: none. */
+static struct thread *find(const struct runqueue *q, u64 mask, const struct offer *own,
+                           struct notice *out)
+{
+    struct thread *t = thread_is_idle(q->cpu->current) ? NULL : q->head; /* else it is next there */
+    struct thread *found = NULL;
+    u64 now = runqueue_now(q);
+
+    out->mask = 0;
+    for (u32 i = 0; t && i < LOOKS; i++, t = t->next) {
+        struct notice n = {may_go(t, mask), t->vruntime, t->vdeadline, t->vslice, now};
+        /* one that has had its share stays, unless it is for a CPU that has nothing */
+        bool due = !virtual_before(now, t->vruntime);
+        bool better =
+            !found || (due && (virtual_before(now, found->vruntime) || is_later(&n, out)));
+        if (n.mask && better && is_late(&n, own)) {
+            *out = n;
+            found = t;
+        }
+    }
+    return found;
+}
+
+u64 runqueue_publish(struct runqueue *q)
+{
+    struct notice *on = &board[q->cpu->id], n;
+
+    if (find(q, ~BIT(q->cpu->id), NULL, &n)) {
+        __atomic_store_n(&on->vruntime, n.vruntime, __ATOMIC_RELAXED);
+        __atomic_store_n(&on->deadline, n.deadline, __ATOMIC_RELAXED);
+        __atomic_store_n(&on->slice, n.slice, __ATOMIC_RELAXED);
+        __atomic_store_n(&on->now, n.now, __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&on->mask, n.mask, __ATOMIC_SEQ_CST);
+    return n.mask;
+}
+
+static struct notice read_notice(u32 cpu)
+{
+    const struct notice *n = &board[cpu];
+
+    return (struct notice){__atomic_load_n(&n->mask, __ATOMIC_RELAXED),
+                           __atomic_load_n(&n->vruntime, __ATOMIC_RELAXED),
+                           __atomic_load_n(&n->deadline, __ATOMIC_RELAXED),
+                           __atomic_load_n(&n->slice, __ATOMIC_RELAXED),
+                           __atomic_load_n(&n->now, __ATOMIC_RELAXED)};
+}
+
+bool board_has(u32 cpu)
+{
+    for (u32 i = 0; i < cpu_count; i++) {
+        if (__atomic_load_n(&board[i].mask, __ATOMIC_SEQ_CST) & BIT(cpu)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+s32 board_latest(struct runqueue *q, const struct offer *own)
+{
+    struct notice best;
+    s64 ahead = 0;
+    s32 found = -1;
+
+    for (u32 i = 0; i < cpu_count; i++) {
+        struct notice n = read_notice(i);
+        if (!n.mask || i == q->cpu->id) {
+            continue;
+        }
+        ahead = own ? MAX(ahead, (s64)(n.now - own->now)) : 0;
+        if (n.mask & BIT(q->cpu->id) && is_late(&n, own) && (found < 0 || is_later(&n, &best))) {
+            found = (s32)i;
+            best = n;
+        }
+    }
+    q->ahead = (u64)ahead;
+    if (own) {
+        __atomic_store_n(&recent, own->now, __ATOMIC_RELAXED);
+    }
+    return found;
+}
+
+struct thread *runqueue_late(const struct runqueue *q, u32 to, const struct offer *own)
+{
+    struct notice n;
+
+    return find(q, BIT(to), own, &n);
+}
+
+void runqueue_forgive(struct runqueue *q)
+{
+    struct thread *me = q->cpu->current;
+    u64 least = 0;
+    bool any = false;
+
+    for (u32 i = 0; i < cpu_count; i++) {
+        struct notice n = read_notice(i);
+        if (i != q->cpu->id && n.mask && (!any || virtual_before(n.vruntime, least))) {
+            least = n.vruntime;
+            any = true;
+        }
+    }
+    if (!any || thread_is_idle(me)) {
+        return;
+    }
+    s64 excess = (s64)(least - me->vdeadline - FORGIVE_SLICES * me->vslice);
+    for (struct thread *t = q->head; t && excess > 0; t = t->next) {
+        excess = MIN(excess, (s64)(least - t->vdeadline - FORGIVE_SLICES * t->vslice));
+    }
+    if (excess <= 0) {
+        return;
+    }
+    me->vruntime += (u64)excess;
+    for (struct thread *t = q->head; t; t = t->next) {
+        t->vruntime += (u64)excess;
+        t->vdeadline += (u64)excess;
+    }
+    q->zero += (u64)excess;
+}

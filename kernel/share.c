@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* Shares of CPU time: how fast the virtual time of their threads advances. */
+#include "kernel/share.h"
+
+/* Virtual time of a thread alone in a share of normal weight, per tick: enough that rounding is
+ * nothing even at the largest weight. */
+#define VIRTUAL_SCALE 64u
+#define PART_MAX      BIT(50) /* no thread runs that long uncharged; keeps the product in 64 bits */
+#define SLICE_MAX     BIT(56) /* so that a few slices are far from half of what wraps */
+
+static void advance(struct share *s, u64 now)
+{
+    if (now > s->clock_tsc) { /* CPUs' clocks may differ a little */
+        s->clock += s->runnable * (now - s->clock_tsc);
+        s->clock_tsc = now;
+    }
+}
+
+/* Read without the lock by share_slice(). */
+static void set_runnable(struct share *s, u64 sum)
+{
+    __atomic_store_n(&s->runnable, sum, __ATOMIC_RELAXED);
+}
+
+void share_enter(struct share *s, u32 weight, u64 now)
+{
+    spin_lock(&s->lock);
+    advance(s, now);
+    set_runnable(s, s->runnable + weight);
+    spin_unlock(&s->lock);
+}
+
+void share_leave(struct share *s, u32 weight, u64 now, u64 vruntime)
+{
+    spin_lock(&s->lock);
+    advance(s, now);
+    set_runnable(s, s->runnable - weight);
+    if (virtual_before(s->floor, vruntime)) {
+        s->floor = vruntime;
+    }
+    spin_unlock(&s->lock);
+}
+
+void share_reweigh(struct share *s, u32 from, u32 to, u64 now)
+{
+    spin_lock(&s->lock);
+    advance(s, now);
+    set_runnable(s, s->runnable - from + to);
+    spin_unlock(&s->lock);
+}
+
+u64 share_clock(struct share *s, u64 now)
+{
+    spin_lock(&s->lock);
+    advance(s, now);
+    u64 clock = s->clock;
+    spin_unlock(&s->lock);
+    return clock;
+}
+
+u64 share_virtual(const struct share *s, u32 weight, u64 part)
+{
+    return MIN(part / weight, PART_MAX) * (VIRTUAL_SCALE * WEIGHT_NORMAL) / s->weight;
+}
+
+u64 share_slice(const struct share *s, u32 weight, u64 slice_tsc)
+{
+    u64 sum = __atomic_load_n(&s->runnable, __ATOMIC_RELAXED);
+
+    return MIN(share_virtual(s, weight, MAX(sum, weight) * slice_tsc), SLICE_MAX);
+}
+
+u64 share_floor(struct share *s, u64 limit)
+{
+    spin_lock(&s->lock);
+    if (virtual_before(limit, s->floor)) {
+        s->floor = limit;
+    }
+    u64 floor = s->floor;
+    spin_unlock(&s->lock);
+    return floor;
+}
