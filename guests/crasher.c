@@ -79,7 +79,7 @@ static void crash_mmio(void)
     volatile void *nowhere = map_window(ALIGN_UP(boot.memory_end, SIZE_2M) + SIZE_2M);
 
     drop_idt();
-    __asm__ volatile("lock incl (%0)" : : "r"(nowhere) : "memory");
+    __asm__ volatile("lock cmpxchg8b (%0)" : : "r"(nowhere) : "memory", "cc", "rax", "rdx");
 }
 
 /* The IDT itself lies where nothing is: the CPU reads it in the middle of a delivery. */

@@ -14,6 +14,8 @@
 #include "guests/lib/socle.h"
 #include "guests/lib/test.h"
 #include "lib/format.h"
+#include "lib/hw/ioapic.h"
+#include "lib/hw/lapic.h"
 #include "lib/string.h"
 
 static bool quick;
@@ -57,6 +59,14 @@ static bool is_ram(u64 pa)
     return false;
 }
 
+/* RAM, or a device: the I/O APIC, the local APIC. */
+static bool is_taken(u64 pa)
+{
+    u64 page = ALIGN_DOWN(pa, PAGE_SIZE);
+
+    return is_ram(pa) || page == IOAPIC_BASE || page == APIC_PAGE;
+}
+
 static u32 looked_at;
 
 /* Nothing is there: reads are all-ones, writes have no effect. */
@@ -65,7 +75,7 @@ static void look_at(u64 pa)
     volatile u64 *p;
     u64 first, second;
 
-    if (is_ram(pa)) {
+    if (is_taken(pa)) {
         return;
     }
     p = map_window(pa);
@@ -83,7 +93,7 @@ static void widths_at(u64 pa)
 {
     volatile u8 *p;
 
-    if (is_ram(pa)) {
+    if (is_taken(pa)) {
         return;
     }
     p = map_window(pa);
@@ -100,8 +110,8 @@ static void widths_at(u64 pa)
 static void physical(void)
 {
     static const u64 places[] = {
-        0xa0000,    0xb8000,    0xc0000,    0xd0000,    0xfec00000, 0xfed00000, 0xfed40000,
-        0xfee00000, 0xfee00300, 0xffc00000, 0xfff00000, 0xfffff000, 0xe0000000, 0xb0000000,
+        0xa0000,    0xb8000,    0xc0000,    0xd0000,    0xfec01000, 0xfed00000, 0xfed40000,
+        0xfedff000, 0xfee01000, 0xffc00000, 0xfff00000, 0xfffff000, 0xe0000000, 0xb0000000,
     };
     u64 end = ALIGN_UP(boot.memory_end, PAGE_SIZE), limit = 1ull << phys_bits();
 
@@ -181,9 +191,34 @@ static void string_io(void)
 
 /* --- ports --- */
 
+/* The devices of a PC. */
 static bool own_port(u32 port)
 {
-    return (port >= COM1 && port < COM1 + 8) || port == PORT_DEBUG || port == PORT_DEBUG_EXIT;
+    static const struct {
+        u16 first, last;
+    } own[] = {
+        {0x20,  0x21 }, /* PIC */
+        {0x40,  0x43 }, /* PIT */
+        {0x60,  0x61 }, /* keyboard controller, system control */
+        {0x64,  0x64 },
+        {0x70,  0x71 }, /* RTC */
+        {0x92,  0x92 },
+        {0xa0,  0xa1 },
+        {0xe9,  0xe9 }, /* debug console */
+        {0xf4,  0xf7 }, /* debug exit */
+        {0x3f8, 0x3ff}, /* COM1 */
+        {0x4d0, 0x4d1}, /* PIC: edge or level */
+        {0x510, 0x51b}, /* fw_cfg */
+        {0x600, 0x60b}, /* ACPI */
+        {0xcf9, 0xcf9}, /* reset */
+    };
+
+    for (u32 i = 0; i < ARRAY_SIZE(own); i++) {
+        if (port >= own[i].first && port <= own[i].last) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void port_at(u32 port)

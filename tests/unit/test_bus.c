@@ -114,6 +114,29 @@ static void test_ports(void **state)
     free(b);
 }
 
+/* Each width up to the last place where it fits, in ranges of all sizes. */
+static void test_port_widths(void **state)
+{
+    struct bus *b = malloc(sizeof(*b));
+    struct device d = {.answer = 0};
+
+    (void)state;
+    for (u16 count = 1; count <= 9; count++) {
+        for (u8 widths = 1; widths < 8; widths++) {
+            struct host_ports p = ports(&d, 0x2fc, count, widths); /* over the end of a block */
+            bus_reset(b);
+            assert_true(bus_add_ports(b, &p));
+            for (u32 offset = 0; offset < 12; offset++) {
+                for (u8 bytes = 1; bytes <= 4; bytes *= 2) {
+                    bool fits = (widths & bytes) && offset + bytes <= count;
+                    assert_int_equal(bus_find_port(b, (u16)(0x2fc + offset), bytes) != NULL, fits);
+                }
+            }
+        }
+    }
+    free(b);
+}
+
 static void test_port_ranges_are_checked(void **state)
 {
     struct bus *b = malloc(sizeof(*b));
@@ -320,6 +343,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_port_widths),
         cmocka_unit_test(test_port_ranges_are_checked),
         cmocka_unit_test(test_port_tables_fill_up),
         cmocka_unit_test(test_registers),

@@ -9,6 +9,14 @@ void bus_reset(struct bus *b)
     memset(b, 0, sizeof(*b));
 }
 
+/* The widths that begin so many ports before the end of a range. */
+static u8 widths_before_end(const struct host_ports *range, u32 left)
+{
+    u8 fit = HOST_WIDTH_8 | (left >= 2 ? HOST_WIDTH_16 : 0) | (left >= 4 ? HOST_WIDTH_32 : 0);
+
+    return range->widths & fit;
+}
+
 bool bus_add_ports(struct bus *b, const struct host_ports *range)
 {
     u32 end = (u32)range->base + range->count;
@@ -18,7 +26,7 @@ bool bus_add_ports(struct bus *b, const struct host_ports *range)
     }
     u32 blocks = b->block_count;
     for (u32 port = range->base; port < end; port++) {
-        if (b->block[b->page[port >> 8]][port & 0xff]) {
+        if (b->block[b->page[port >> 8]][port & 0xff].range) {
             return false;
         }
         if (!b->page[port >> 8] && (port == range->base || !(port & 0xff))) {
@@ -35,7 +43,8 @@ bool bus_add_ports(struct bus *b, const struct host_ports *range)
         if (!b->page[port >> 8]) {
             b->page[port >> 8] = (u8)++b->block_count;
         }
-        b->block[b->page[port >> 8]][port & 0xff] = (u8)index;
+        b->block[b->page[port >> 8]][port & 0xff] =
+            (struct bus_port){(u8)index, widths_before_end(range, end - port)};
     }
     return true;
 }

@@ -14,11 +14,17 @@
 #define BUS_MAX_PAGES     12 /* blocks of 256 ports that hold some range */
 #define BUS_MAX_REGISTERS 16
 
-/* Ports are found by two table look-ups: page[port >> 8] is the number of a block, whose byte for
- * the port is the index of its range. Block 0 and range 0 are nobody's. */
+/* Ports are found by two table look-ups: page[port >> 8] is the number of a block, which says for
+ * the port which range it belongs to, and in which widths it can be accessed. Block 0 and range 0
+ * are nobody's. */
+struct bus_port {
+    u8 range;
+    u8 widths; /* HOST_WIDTH_*: those that the range takes, and that end in it */
+};
+
 struct bus {
     u8 page[256];
-    u8 block[1 + BUS_MAX_PAGES][256];
+    struct bus_port block[1 + BUS_MAX_PAGES][256];
     struct host_ports ports[1 + BUS_MAX_PORTS];
     struct host_registers registers[BUS_MAX_REGISTERS];
     u32 block_count, port_count, register_count;
@@ -33,13 +39,12 @@ static inline u64 bus_ones(u8 bytes)
     return bytes >= 8 ? ~0ull : BIT(bytes * 8) - 1;
 }
 
-/* The range that takes this access, or NULL. port and bytes are guest-controlled. */
+/* The range that takes this access, or NULL. port is guest-controlled, bytes is 1, 2 or 4. */
 static inline const struct host_ports *bus_find_port(const struct bus *b, u16 port, u8 bytes)
 {
-    const struct host_ports *p = &b->ports[b->block[b->page[port >> 8]][port & 0xff]];
-    u32 offset = (u32)port - p->base;
+    const struct bus_port *at = &b->block[b->page[port >> 8]][port & 0xff];
 
-    return (p->widths & bytes) && offset + bytes <= p->count ? p : NULL;
+    return at->widths & bytes ? &b->ports[at->range] : NULL;
 }
 
 /* bytes is 1, 2 or 4. */

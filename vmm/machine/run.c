@@ -225,13 +225,18 @@ void vcpu_loop(struct vcpu *v)
             flags = settle(v, kind, &x, &value);
             continue;
         }
+        u16 port = (u16)x.a;
+        u8 bytes = (u8)(x.a >> 16);
+        const struct host_ports *p = bus_find_port(&m->board.bus, port, bytes);
         machine_lock(m);
-        if (x.a & VX_IO_IN) {
-            value = bus_in(&m->board.bus, (u16)x.a, (u8)(x.a >> 16));
+        if (x.a & VX_IO_IN) { /* the kernel takes no more than the bytes that were asked for */
+            value = p ? p->read(p->device, (u16)(port - p->base), bytes) : ~0ull;
             flags = VCPU_RUN_ADVANCE | VCPU_RUN_VALUE;
         } else {
-            bus_out(&m->board.bus, (u16)x.a, (u8)(x.a >> 16), (u32)x.b);
             flags = VCPU_RUN_ADVANCE;
+            if (p) {
+                p->write(p->device, (u16)(port - p->base), bytes, (u32)x.b);
+            }
         }
         machine_unlock(m);
     }
