@@ -178,12 +178,14 @@ static void mode0(void)
     CHECK(irq_taken.tsc[0] - begun < tsc_of(50000), "the new count, not the old one");
     /* a control word alone stops it */
     irq_forget();
+    begun = rdtsc();
     pit_start(0, 0, MS);
     pit_quiet();
+    bool in_time = rdtsc() - begun < tsc_of(MS);
     cpu_sti();
     clock_wait_ticks(tsc_of(2 * MS));
     cpu_cli();
-    CHECK_EQ(irq_taken.count, 0);
+    CHECK(irq_taken.count == 0 || !in_time, "%u interrupts", irq_taken.count);
 }
 
 static void periodic(void)
