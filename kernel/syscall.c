@@ -41,7 +41,7 @@ static const struct {
     [SYS_VCPU_GET] = {sys_vcpu_get,       true },
     [SYS_VCPU_SET] = {sys_vcpu_set,       true },
     [SYS_VCPU_INJECT] = {sys_vcpu_inject,    true },
-    [SYS_VCPU_APIC] = {sys_vcpu_apic,      true },
+    [SYS_VCPU_APIC] = {sys_vcpu_apic,      false},
     [SYS_CONSOLE_WRITE] = {sys_console_write,  false},
     [SYS_CONSOLE_READ] = {sys_console_read,   false},
     [SYS_SYSTEM_INFO] = {sys_system_info,    true },

@@ -29,7 +29,7 @@ s64 sys_memory_map(const struct call *k);
 s64 sys_memory_unmap(const struct call *k);
 s64 sys_event_create(const struct call *k);
 
-/* syscall_vm.c; kernel lock held but for vm_memory */
+/* syscall_vm.c; kernel lock held but for vm_memory and vcpu_apic */
 s64 sys_vm_create(const struct call *k);
 s64 sys_vm_stats(const struct call *k);
 s64 sys_vm_memory(const struct call *k);

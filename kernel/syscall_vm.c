@@ -226,15 +226,10 @@ s64 sys_vm_line(const struct call *k)
     return vm ? E_INVAL : error;
 }
 
-s64 sys_vcpu_apic(const struct call *k)
+static s64 access_apic(struct vcpu *v, const struct call *k)
 {
     u32 offset = (u32)(k->b & ~VCPU_APIC_WRITE);
-    int error = E_OK;
-    struct vcpu *v = get_vcpu(k, &error);
 
-    if (!v) {
-        return error;
-    }
     if (k->b >> 32 || offset >= PAGE_SIZE || k->c >> 32 || !apic_has_page(&v->apic)) {
         return E_INVAL;
     }
@@ -246,4 +241,20 @@ s64 sys_vcpu_apic(const struct call *k)
         return 0;
     }
     return apic_page_read(v, offset);
+}
+
+/* Like SYS_VCPU_RUN: a thread that uses the handle of its vCPU needs no look-up and no lock. */
+s64 sys_vcpu_apic(const struct call *k)
+{
+    struct thread *t = cpu_this()->current;
+    int error = E_OK;
+
+    if (LIKELY(t->vcpu && t->vcpu_handle == k->a)) {
+        return access_apic(t->vcpu, k);
+    }
+    spin_lock(&kernel_lock);
+    struct vcpu *v = get_vcpu(k, &error);
+    s64 result = v ? access_apic(v, k) : error;
+    spin_unlock(&kernel_lock);
+    return result;
 }
