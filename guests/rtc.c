@@ -33,6 +33,17 @@ static void set_b(u8 enable)
     rtc_write(RTC_B, (rtc_read(RTC_B) & B_KEPT) | enable);
 }
 
+/* Nothing is enabled, nothing is pending. */
+static void quiet(void)
+{
+    set_b(0);
+    (void)rtc_read(RTC_C);
+    irq_window();
+    (void)rtc_read(RTC_C);
+    irq_forget();
+    flags = 0;
+}
+
 static bool begin(void)
 {
     if (!irq_available() || !apic_present() || !ioapic_init()) {
@@ -46,7 +57,7 @@ static bool begin(void)
     irq_expect(32, 255);
     trap_handle(VECTOR, on_rtc);
     ioapic_set(IOAPIC_PIN_RTC, IOAPIC_TO(apic_id()) | VECTOR);
-    flags = 0;
+    quiet();
     return true;
 }
 
@@ -136,9 +147,8 @@ static void periodic(void)
               irq_taken.tsc[i] - begun, least);
     }
     /* not acknowledged, the line stays up: no more edges */
+    quiet();
     trap_handle(VECTOR, irq_count);
-    (void)rtc_read(RTC_C);
-    irq_forget();
     set_b(RTC_B_PIE);
     CHECK(wait_for(1), "one more");
     cpu_sti();
@@ -157,11 +167,8 @@ static void periodic(void)
     irq_window();
     u64 most = 2 + (rdtsc() - opened) * 8192 / clock_tsc_hz();
     CHECK(irq_taken.count <= most, "%u interrupts, at most %lu expected", irq_taken.count, most);
-    set_b(0);
     rtc_write(RTC_A, RTC_A_DV_32KHZ); /* rate 0: none */
-    irq_window();
-    (void)rtc_read(RTC_C);
-    irq_forget();
+    quiet();
     set_b(RTC_B_PIE);
     cpu_sti();
     clock_wait_us(3000);
