@@ -93,7 +93,8 @@ enum {
     /* (h:vm CONTROL, index) -> h:vcpu. State as after INIT: 16-bit real mode at F000:FFF0; but for
      * index 0, it waits for SIPI. */
     SYS_VCPU_CREATE,
-    /* (h:vcpu CONTROL, VCPU_RUN_*, value) -> VX_* and struct vcpu_exit in registers */
+    /* (h:vcpu CONTROL, VCPU_RUN_*, value, address or 0) -> VX_* and struct vcpu_exit in registers;
+     * at VX_MMIO gpr[] of it is stored at the address */
     SYS_VCPU_RUN,
     /* (h:vcpu CONTROL, struct vcpu_state *, groups VCPU_STATE_*): by the thread that runs the vCPU,
      * or by any while none has run it (a vCPU is bound to the first thread that runs it). GET fills
@@ -234,22 +235,22 @@ struct vm_stats {
 #define VCPU_RUN_VALUE                                                                             \
     BIT(1) /* value is the result of an IN; with ADVANCE. After VX_INTA: the                       \
               vector, alone */
+/* After VX_MMIO, with VX_ACCESS_CODE64: ADVANCE needs the instruction's length (1..15); VALUE, with
+ * it, goes to a register, enum gpr_index but RSP. */
+#define VCPU_RUN_LENGTH_SHIFT 8
+#define VCPU_RUN_LENGTH       FIELD(11, 8)
+#define VCPU_RUN_GPR_SHIFT    16
+#define VCPU_RUN_GPR          FIELD(19, 16)
 
 /* SYS_VCPU_RUN: why it returned. */
 enum vcpu_exit_kind {
     VX_IO,        /* port access. a = port | size << 16 | VX_IO_* ; b = value of an OUT, or RCX-safe
                      linear address for string forms; answer with ADVANCE (and VALUE for IN) */
     VX_MMIO,      /* access outside RAM. a = gpa, b = VX_ACCESS_*, c = linear address, d = CR3,
-                     e = VX_MODE_* */
+                     e = RIP, and gpr[] */
     VX_HALTED,    /* no vCPU of the vm can ever run again: each is in HLT with interrupts off, or
                      waits for SIPI, and nothing is pending. RIP is after the HLT */
     VX_HYPERCALL, /* VMCALL that the kernel does not know. RAX.. in the state; ADVANCE to go on */
-/* After VX_MMIO, with VX_MODE_64: ADVANCE needs the instruction's length (1..15); VALUE, with it,
- * goes to a register, enum gpr_index but RSP. */
-#define VCPU_RUN_LENGTH_SHIFT 8
-#define VCPU_RUN_LENGTH       FIELD(11, 8)
-#define VCPU_RUN_GPR_SHIFT    16
-#define VCPU_RUN_GPR          FIELD(19, 16)
     VX_TRIPLE_FAULT,  /* shutdown */
     VX_ENTRY_FAILURE, /* state that the CPU refuses. a = hardware reason, b = qualification */
     VX_UNKNOWN,       /* an exit nobody handles. a = hardware reason, b = qualification */
@@ -277,12 +278,13 @@ enum vcpu_exit_kind {
 #define VX_ACCESS_APIC                                                                             \
     BIT(6) /* gpa is in the vCPU's APIC page: the access is SYS_VCPU_APIC's to carry out */
 
-#define VX_MODE_64             BIT(0) /* 64-bit code */
-#define VX_MODE_LA57           BIT(1) /* CR4.LA57 */
+#define VX_ACCESS_CODE64 BIT(7) /* 64-bit code */
+#define VX_ACCESS_LA57   BIT(8) /* with CR4.LA57 */
 
 struct vcpu_exit {
     u64 kind;             /* VX_*, as returned in RAX */
     u64 a, b, c, d, e, f; /* RDI, RSI, RDX, R8, R9, R10 */
+    u64 gpr[16];          /* enum gpr_index without RSP; in memory, at VX_MMIO */
 };
 
 /* vCPU state. Groups can be read and written apart. */
@@ -338,7 +340,7 @@ struct vcpu_state {
     u64 dr7, pending_debug;
     u32 interruptibility; /* bit 0 STI, bit 1 MOV SS, bit 3 NMI: SDM 3C "Guest Non-Register State"
                            */
-    u32 halted; /* VCPU_ACTIVE, VCPU_HALTED, VCPU_WAIT_SIPI */
+    u32 halted;           /* VCPU_ACTIVE, VCPU_HALTED, VCPU_WAIT_SIPI */
 };
 
 enum vcpu_activity {

@@ -164,8 +164,10 @@ static enum exit_action on_npf(struct vcpu *v, struct exit *x)
     }
     bool apic = ALIGN_DOWN(x->npf.gpa, PAGE_SIZE) == APIC_PAGE && apic_has_page(&v->apic);
     v->exit.c = x->npf.linear;
+    v->exit.e = x->rip;
     return user(v, VX_MMIO, x->npf.gpa,
-                x->npf.access | (v->event.type != EVENT_NONE ? VX_ACCESS_EVENT : 0) |
+                x->npf.access | virt->code_mode(v, &v->exit.d) |
+                    (v->event.type != EVENT_NONE ? VX_ACCESS_EVENT : 0) |
                     (apic ? VX_ACCESS_APIC : 0));
 }
 
@@ -321,7 +323,7 @@ bool exit_settle(struct vcpu *v, struct exit *x)
     case EXIT_USER:
         return false;
     case EXIT_ADVANCE:
-        virt->advance(v);
+        virt->advance(v, 0);
         break;
     case EXIT_RESUME:
         break;

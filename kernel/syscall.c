@@ -91,6 +91,9 @@ static s64 run_vcpu(struct syscall_frame *f)
     }
     struct vcpu *v = t->vcpu;
     s64 result = vcpu_run(v, f->rsi, f->rdx);
+    if (result == VX_MMIO && f->r10 && arch_copy_to_user(f->r10, v->gpr, sizeof(v->gpr))) {
+        return E_FAULT;
+    }
     f->rdi = v->exit.a;
     f->rsi = v->exit.b;
     f->rdx = v->exit.c;

@@ -139,12 +139,33 @@ void vcpu_wake(struct vcpu *v)
     }
 }
 
+/* Completes a move to or from a device: the hardware does not tell the instruction's length, ring
+ * 3 has decoded it. */
+static int settle_mmio(struct vcpu *v, u64 flags, u64 value)
+{
+    const u64 known = VCPU_RUN_ADVANCE | VCPU_RUN_VALUE | VCPU_RUN_LENGTH | VCPU_RUN_GPR;
+    u32 reg = (flags & VCPU_RUN_GPR) >> VCPU_RUN_GPR_SHIFT;
+
+    if (flags & ~known || !(flags & VCPU_RUN_LENGTH) || reg == GPR_RSP ||
+        !(v->exit.b & VX_ACCESS_CODE64)) {
+        return E_INVAL;
+    }
+    if (flags & VCPU_RUN_VALUE) {
+        v->gpr[reg] = value;
+    }
+    v->exit.kind = VX_KICKED; /* an exit is completed once */
+    return E_OK;
+}
+
 /* Completes the instruction whose exit ring 3 has settled. What it says is checked against the exit
  * that it was given, which the kernel keeps. */
 static int settle(struct vcpu *v, u64 flags, u64 value)
 {
     const struct vcpu_exit *x = &v->exit;
 
+    if (x->kind == VX_MMIO && flags & VCPU_RUN_ADVANCE) {
+        return settle_mmio(v, flags, value);
+    }
     if (flags & ~(VCPU_RUN_ADVANCE | VCPU_RUN_VALUE)) {
         return E_INVAL;
     }
@@ -159,8 +180,6 @@ static int settle(struct vcpu *v, u64 flags, u64 value)
     if (!(flags & VCPU_RUN_ADVANCE)) {
         return flags ? E_INVAL : E_OK;
     }
-    /* after VX_MMIO the hardware does not tell the instruction's length: ring 3 decoded it and sets
-     * RIP */
     if (x->kind != VX_IO && x->kind != VX_HYPERCALL) {
         return E_INVAL;
     }
@@ -185,7 +204,7 @@ s64 vcpu_run(struct vcpu *v, u64 flags, u64 value)
     }
     vcpu_make_resident(v);
     if (flags & VCPU_RUN_ADVANCE) {
-        virt->advance(v);
+        virt->advance(v, (flags & VCPU_RUN_LENGTH) >> VCPU_RUN_LENGTH_SHIFT);
     }
     v->clock_tsc = arch_tsc();
     if (UNLIKELY(!v->start_tsc)) {

@@ -95,9 +95,12 @@ struct virt {
     /* Enters the guest and settles its exits until exit_settle() returns false. */
     void (*run)(struct vcpu *v);
 
-    /* RIP past the instruction that exited; clears STI and MOV SS blocking; TF becomes a pending
-     * #DB. */
-    void (*advance)(struct vcpu *v);
+    /* RIP past the instruction that exited (bytes long; 0: the hardware told); clears STI and MOV
+     * SS blocking; TF becomes a pending #DB. */
+    void (*advance)(struct vcpu *v, u32 bytes);
+
+    /* The mode of the guest's code: VX_ACCESS_CODE64, VX_ACCESS_LA57; and CR3. */
+    u32 (*code_mode)(struct vcpu *v, u64 *cr3);
 
     u64 (*read)(struct vcpu *v, enum virt_reg r);
     /* Writes a value that was checked. CR0 and CR4 are not written here. EFER with LMA. */

@@ -87,7 +87,7 @@ void vm_destroy(struct object *o)
 
 static const struct vm_ram *find_ram(const struct vm *vm, u64 gpa)
 {
-    for (u32 i = 0; i < vm->ram_count; i++) {
+    for (u32 i = 0, n = __atomic_load_n(&vm->ram_count, __ATOMIC_ACQUIRE); i < n; i++) {
         if (gpa - vm->ram[i].gpa < vm->ram[i].bytes) {
             return &vm->ram[i];
         }
@@ -147,7 +147,10 @@ enum vm_touch vm_touch(struct vm *vm, gpa_t gpa, u32 access)
 {
     struct pt_leaf leaf;
 
-    (void)access; /* RAM has all permissions */
+    (void)access;               /* RAM has all permissions */
+    if (!find_ram(vm, gpa.v)) { /* without the lock: ranges only come, never go */
+        return VM_TOUCH_NOT_RAM;
+    }
     spin_lock(&vm->lock);
     enum vm_touch result = touch_locked(vm, gpa.v, &leaf);
     spin_unlock(&vm->lock);
@@ -273,7 +276,8 @@ int vm_add_memory(struct vm *vm, gpa_t gpa, u64 bytes, u32 flags)
         error = E_LIMIT;
     }
     if (!error) {
-        vm->ram[vm->ram_count++] = (struct vm_ram){gpa.v, bytes, flags};
+        vm->ram[vm->ram_count] = (struct vm_ram){gpa.v, bytes, flags};
+        __atomic_store_n(&vm->ram_count, vm->ram_count + 1, __ATOMIC_RELEASE);
     }
     spin_unlock(&vm->lock);
     return error || flags & VM_MEMORY_LAZY ? error : populate(vm, gpa.v, bytes);

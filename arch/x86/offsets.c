@@ -59,5 +59,6 @@ void offsets(void)
     OFFSET(VCPU_EXIT_D, struct vcpu_exit, d);
     OFFSET(VCPU_EXIT_E, struct vcpu_exit, e);
     OFFSET(VCPU_EXIT_F, struct vcpu_exit, f);
+    OFFSET(VCPU_EXIT_GPR, struct vcpu_exit, gpr);
     VALUE(ERR_FAULT, E_FAULT);
 }

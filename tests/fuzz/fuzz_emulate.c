@@ -152,7 +152,6 @@ static void check_cached(const struct board *b, const struct emulate_cache *cach
                          const struct vcpu_state *before, const struct vcpu_state *after,
                          const struct insn *i)
 {
-    struct vcpu_state s = {0};
     u64 va = decode_offset(i, before->gpr, before->rip), kind = 0, error, value;
     u64 expected = written;
     u32 count = reads + writes;
@@ -166,27 +165,26 @@ static void check_cached(const struct board *b, const struct emulate_cache *cach
         return;
     }
     struct vcpu_exit x = {.a = gpa.v,
-                          .b = VX_ACCESS_LINEAR_VALID | (kind ? VX_ACCESS_WRITE : VX_ACCESS_READ),
+                          .b = VX_ACCESS_LINEAR_VALID | VX_ACCESS_CODE64 |
+                               (kind ? VX_ACCESS_WRITE : VX_ACCESS_READ),
                           .c = va,
                           .d = before->cr3,
-                          .e = VX_MODE_64};
-    memcpy(s.gpr, before->gpr, sizeof(s.gpr));
-    s.rip = before->rip;
-    s.rflags = before->rflags;
+                          .e = before->rip};
+    memcpy(x.gpr, before->gpr, sizeof(x.gpr));
     reads = writes = 0;
     written = 0;
-    u64 flags = emulate_cached(b, cache, &s, &x, &value);
+    u64 flags = emulate_cached(b, cache, &x, &value);
     if (!flags) {
         return;
     }
     check(walk_in_long_mode(before) && (flags & VCPU_RUN_ADVANCE));
     check((flags & VCPU_RUN_LENGTH) >> VCPU_RUN_LENGTH_SHIFT == i->length);
     check(reads + writes == count && written == expected);
-    memcpy(s.gpr, before->gpr, sizeof(s.gpr));
+    memcpy(x.gpr, before->gpr, sizeof(x.gpr));
     if (flags & VCPU_RUN_VALUE) {
-        s.gpr[(flags & VCPU_RUN_GPR) >> VCPU_RUN_GPR_SHIFT] = value;
+        x.gpr[(flags & VCPU_RUN_GPR) >> VCPU_RUN_GPR_SHIFT] = value;
     }
-    check(!memcmp(s.gpr, after->gpr, sizeof(s.gpr)) && after->rflags == before->rflags);
+    check(!memcmp(x.gpr, after->gpr, sizeof(x.gpr)) && after->rflags == before->rflags);
 }
 
 static u8 code_bytes(const struct vcpu_state *s)

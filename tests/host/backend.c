@@ -204,11 +204,18 @@ static void fake_run(struct vcpu *v)
     } while (exit_settle(v, &x));
 }
 
-static void fake_advance(struct vcpu *v)
+static void fake_advance(struct vcpu *v, u32 bytes)
 {
     check_resident(v);
-    of(v)->reg[VIRT_RIP] += 2;
+    of(v)->reg[VIRT_RIP] += bytes ? bytes : 2;
     backend.advances++;
+}
+
+static u32 fake_code_mode(struct vcpu *v, u64 *cr3)
+{
+    check_resident(v);
+    *cr3 = of(v)->reg[VIRT_CR3];
+    return VX_ACCESS_CODE64;
 }
 
 static u64 fake_read(struct vcpu *v, enum virt_reg r)
@@ -333,6 +340,7 @@ const struct virt virt_vmx = {
     .msrs_enter = fake_msrs_enter,
     .run = fake_run,
     .advance = fake_advance,
+    .code_mode = fake_code_mode,
     .read = fake_read,
     .write = fake_write,
     .write_owned = fake_write_owned,

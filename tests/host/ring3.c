@@ -180,12 +180,17 @@ s64 sys_vm_new(const char *name, u32 cpus, u64 payer)
 
 s64 sys_run(u64 vcpu, u64 flags, u64 value, struct vcpu_exit *out)
 {
-    struct syscall_frame f = {.rdi = vcpu, .rsi = flags, .rdx = value, .rax = SYS_VCPU_RUN};
+    const u64 none[GPR_COUNT] = {0};
+    u64 gpr = user_arg(1, none, sizeof(none));
+    struct syscall_frame f = {
+        .rdi = vcpu, .rsi = flags, .rdx = value, .r10 = gpr, .rax = SYS_VCPU_RUN};
 
     host_spend(SYSCALL_TICKS);
     kernel_syscall(&f);
     host_user_return();
-    *out = (struct vcpu_exit){f.rax, f.rdi, f.rsi, f.rdx, f.r8, f.r9, f.r10};
+    *out = (struct vcpu_exit){
+        .kind = f.rax, .a = f.rdi, .b = f.rsi, .c = f.rdx, .d = f.r8, .e = f.r9, .f = f.r10};
+    user_read(gpr, out->gpr, sizeof(out->gpr));
     return (s64)f.rax;
 }
 

@@ -212,13 +212,14 @@ static void test_mmio_strings(void **state)
 static u64 cached(u64 offset, u64 access, u64 *value)
 {
     struct vcpu_exit x = {.a = DEVICE + offset,
-                          .b = access | VX_ACCESS_LINEAR_VALID,
+                          .b = access | VX_ACCESS_LINEAR_VALID | VX_ACCESS_CODE64,
                           .c = 0x9000 + offset,
                           .d = s.cr3,
-                          .e = VX_MODE_64};
+                          .e = s.rip};
 
+    memcpy(x.gpr, s.gpr, sizeof(x.gpr));
     device_log[0] = 0;
-    return emulate_cached(&b, &cache, &s, &x, value);
+    return emulate_cached(&b, &cache, &x, value);
 }
 
 #define LENGTH(n) (VCPU_RUN_ADVANCE | (n) << VCPU_RUN_LENGTH_SHIFT)
@@ -252,9 +253,6 @@ static void test_cached(void **state)
     assert_int_equal(cached(0x10, VX_ACCESS_WRITE, &value), 0); /* not the operand's address */
     assert_int_equal(cached(0x14, VX_ACCESS_WRITE | VX_ACCESS_WALK, &value), 0);
     assert_int_equal(cached(0x14, VX_ACCESS_WRITE | VX_ACCESS_EVENT, &value), 0);
-    s.rflags = RFLAGS_TF;
-    assert_int_equal(cached(0x14, VX_ACCESS_WRITE, &value), 0);
-    s.rflags = 0;
     s.gpr[GPR_RDI] = 0x9012; /* misaligned */
     assert_int_equal(cached(0x16, VX_ACCESS_WRITE, &value), 0);
     s.gpr[GPR_RDI] = 0x9010;

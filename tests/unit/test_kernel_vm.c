@@ -195,13 +195,45 @@ static void manager_lazy(u64 arg)
     vcpu_of(v)->gpr[GPR_RBX] = 100 * PAGE_SIZE + 8;
     CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), VX_MMIO);
     CHECK_EQUAL(x.a, 100 * PAGE_SIZE + 8);
-    CHECK_EQUAL(x.b, VX_ACCESS_WRITE);
+    CHECK_EQUAL(x.b, VX_ACCESS_WRITE | VX_ACCESS_CODE64);
     vcpu_of(v)->gpr[GPR_RBX] = ~0ull;
     CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), VX_MMIO);
     check_report();
 }
 
 MACHINE_TEST(test_lazy_ram, manager_lazy)
+
+/* A move to or from a device, completed by ring 3: what it may say. */
+static void manager_mmio(u64 arg)
+{
+    const u64 length = 3ull << VCPU_RUN_LENGTH_SHIFT, rcx = GPR_RCX << VCPU_RUN_GPR_SHIFT;
+    struct vcpu_exit x;
+
+    (void)arg;
+    backend_guest = touch_guest;
+    s64 vm = sys_vm_new("guest", 1, 0);
+    s64 v = SYS(SYS_VCPU_CREATE, (u64)vm, 0);
+    vcpu_of(v)->gpr[GPR_RBX] = SIZE_1G + 0x10;
+    CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), VX_MMIO);
+    CHECK_EQUAL(x.a, SIZE_1G + 0x10);
+    CHECK_EQUAL(x.gpr[GPR_RBX], SIZE_1G + PAGE_SIZE + 0x10); /* stored as they are at the exit */
+    CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_ADVANCE, 0, &x), E_INVAL);
+    CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_VALUE | length, 0, &x), E_INVAL);
+    CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_ADVANCE | length | BIT(20), 0, &x), E_INVAL);
+    CHECK_EQUAL(sys_run((u64)v,
+                        VCPU_RUN_ADVANCE | VCPU_RUN_VALUE | length | GPR_RSP << VCPU_RUN_GPR_SHIFT,
+                        0, &x),
+                E_INVAL);
+    u64 rip = virt->read(vcpu_of(v), VIRT_RIP);
+    CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_ADVANCE | VCPU_RUN_VALUE | length | rcx, 0x1234, &x),
+                VX_MMIO);
+    CHECK_EQUAL(virt->read(vcpu_of(v), VIRT_RIP), rip + 3);
+    CHECK_EQUAL(x.gpr[GPR_RCX], 0x1234);
+    CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_ADVANCE | length | rcx, 0x5678, &x), VX_MMIO);
+    CHECK_EQUAL(x.gpr[GPR_RCX], 0x1234); /* no VALUE */
+}
+
+MACHINE_TEST(test_mmio, manager_mmio)
 
 /* --- exits --- */
 
@@ -419,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_large_leaves),
         cmocka_unit_test(test_payer),
         cmocka_unit_test(test_lazy_ram),
+        cmocka_unit_test(test_mmio),
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_values_of_in),
         cmocka_unit_test(test_state),

@@ -66,7 +66,7 @@ bool bus_add_registers(struct bus *b, const struct host_registers *range)
     return true;
 }
 
-static const struct host_registers *find_registers(const struct bus *b, gpa_t gpa, u8 bytes)
+const struct host_registers *bus_find_registers(const struct bus *b, gpa_t gpa, u8 bytes)
 {
     for (u32 i = 0; i < b->register_count; i++) {
         const struct host_registers *r = &b->registers[i];
@@ -81,14 +81,14 @@ static const struct host_registers *find_registers(const struct bus *b, gpa_t gp
 
 u64 bus_read(const struct bus *b, gpa_t gpa, u8 bytes)
 {
-    const struct host_registers *r = find_registers(b, gpa, bytes);
+    const struct host_registers *r = bus_find_registers(b, gpa, bytes);
 
     return r ? r->read(r->device, gpa.v - r->base.v, bytes) & bus_ones(bytes) : bus_ones(bytes);
 }
 
 void bus_write(const struct bus *b, gpa_t gpa, u8 bytes, u64 value)
 {
-    const struct host_registers *r = find_registers(b, gpa, bytes);
+    const struct host_registers *r = bus_find_registers(b, gpa, bytes);
 
     if (r) {
         r->write(r->device, gpa.v - r->base.v, bytes, value & bus_ones(bytes));

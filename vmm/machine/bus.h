@@ -70,6 +70,9 @@ static inline void bus_out(const struct bus *b, u16 port, u8 bytes, u32 value)
     }
 }
 
+/* The registers that take this access, or NULL; bytes is 1, 2, 4 or 8. */
+const struct host_registers *bus_find_registers(const struct bus *b, gpa_t gpa, u8 bytes);
+
 /* An access outside RAM; bytes is 1, 2, 4 or 8. */
 u64 bus_read(const struct bus *b, gpa_t gpa, u8 bytes);
 void bus_write(const struct bus *b, gpa_t gpa, u8 bytes, u64 value);

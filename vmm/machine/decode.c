@@ -355,17 +355,8 @@ enum decode_status decode(const u8 *bytes, u32 count, u8 code_bytes, struct insn
 
 u64 decode_offset(const struct insn *i, const u64 gpr[GPR_COUNT], u64 rip)
 {
-    u64 offset = i->displacement;
+    u64 offset = insn_address(i, gpr, rip);
 
-    if (i->rip_relative) {
-        offset += rip + i->length;
-    }
-    if (i->base != INSN_NO_GPR) {
-        offset += gpr[i->base];
-    }
-    if (i->index != INSN_NO_GPR) {
-        offset += gpr[i->index] << i->scale;
-    }
     if (i->op >= INSN_BT && i->op <= INSN_BTC && i->form == INSN_MEM_REG) {
         s64 bit = (s64)sign_extend(gpr[i->reg], i->bytes);
         offset += (u64)(bit >> 3) & ~((u64)i->bytes - 1);

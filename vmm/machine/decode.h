@@ -109,4 +109,18 @@ static inline u64 sign_extend(u64 value, u32 bytes)
     return (u64)((s64)(value << unused) >> unused);
 }
 
+/* The sum of a memory operand's components, not wrapped to the address size. */
+static inline u64 insn_address(const struct insn *i, const u64 gpr[GPR_COUNT], u64 rip)
+{
+    u64 offset = i->displacement;
+
+    if (i->base != INSN_NO_GPR) {
+        offset += gpr[i->base];
+    }
+    if (i->index != INSN_NO_GPR) {
+        offset += gpr[i->index] << i->scale;
+    }
+    return i->rip_relative ? offset + rip + i->length : offset;
+}
+
 #endif

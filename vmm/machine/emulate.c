@@ -95,74 +95,86 @@ enum emulate_result emulate_fetch(const struct board *b, const struct vcpu_state
 
 static struct emulate_line *line_of(const struct emulate_cache *cache, u64 rip)
 {
-    return (struct emulate_line *)&cache->line[(rip ^ rip >> 4) % EMULATE_LINES];
+    return (struct emulate_line *)&cache->line[rip % EMULATE_LINES];
 }
 
-/* Keeps what the short way can do: 64-bit code in one page, one move that changes at most one
- * register, and that one not RSP, on a segment without a base. */
-static void keep(struct emulate_cache *cache, const struct vcpu_state *s, const struct fetched *f)
+/* Keeps what the short way can do: in 64-bit code that does not reach into a second page, a move,
+ * not to RSP, between a register or immediate and one device, on a segment without a base. */
+static void keep(struct emulate_cache *cache, const struct board *b, const struct vcpu_state *s,
+                 const struct fetched *f, gpa_t gpa)
 {
     const struct insn *i = &f->insn;
+    const struct host_registers *registers = bus_find_registers(&b->bus, gpa, i->memory_bytes);
     struct emulate_line *l = line_of(cache, s->rip);
-    bool move = i->op == INSN_MOV || i->op == INSN_MOVBE;
+    bool load = i->form == INSN_REG_MEM;
 
-    if (!walk_in_long_mode(s) || !move || i->seg == SEG_FS || i->seg == SEG_GS ||
-        (i->form == INSN_REG_MEM && i->reg == GPR_RSP) ||
-        (f->at.v & PAGE_MASK) + sizeof(l->code) > PAGE_SIZE) {
+    if (!walk_in_long_mode(s) || i->op != INSN_MOV || i->address_bytes != 8 || i->seg == SEG_FS ||
+        i->seg == SEG_GS || i->reg == GPR_RSP || i->base == GPR_RSP ||
+        i->length > sizeof(l->code) || (f->at.v & PAGE_MASK) + sizeof(l->code) > PAGE_SIZE ||
+        !registers) {
         return;
     }
     *l = (struct emulate_line){
         .rip = s->rip,
         .cr3 = s->cr3,
-        .mode = VX_MODE_64 | (s->cr4 & CR4_LA57 ? VX_MODE_LA57 : 0),
-        .mask = {low_bytes(~0ull, i->length), i->length > 8 ? low_bytes(~0ull, i->length - 8u) : 0},
+        .access = VX_ACCESS_LINEAR_VALID | VX_ACCESS_CODE64 | (load ? 0 : VX_ACCESS_WRITE) |
+                  (s->cr4 & CR4_LA57 ? VX_ACCESS_LA57 : 0),
+        .run = VCPU_RUN_ADVANCE | (u64)i->length << VCPU_RUN_LENGTH_SHIFT |
+               (load ? VCPU_RUN_VALUE | (u64)i->reg << VCPU_RUN_GPR_SHIFT : 0),
+        .registers = registers,
+        .mask = low_bytes(~0ull, i->length),
         .at = f->at,
         .path = f->path,
         .insn = *i,
     };
-    memcpy(l->code, f->bytes, i->length);
+    memcpy(&l->code, f->bytes, i->length);
 }
 
 /* Is the instruction that the CPU just ran the one of this line? The same linear address in the
  * same tables is the same memory, when the entries on the way are the same. */
 static bool still_there(const struct board *b, const struct emulate_line *l)
 {
-    u64 code[2];
+    u64 code;
 
-    __builtin_memcpy(code, b->ram.base + l->at.v, sizeof(code));
-    return !(((code[0] ^ l->code[0]) & l->mask[0]) | ((code[1] ^ l->code[1]) & l->mask[1])) &&
-           walk_unchanged(&b->ram, &l->path);
+    __builtin_memcpy(&code, b->ram.base + l->at.v, sizeof(code));
+    return !((code ^ l->code) & l->mask) && walk_unchanged(&b->ram, &l->path);
 }
 
-u64 emulate_cached(const struct board *b, const struct emulate_cache *cache, struct vcpu_state *s,
-                   const struct vcpu_exit *x, u64 *value)
+u64 emulate_cached(const struct board *b, const struct emulate_cache *cache, struct vcpu_exit *x,
+                   u64 *value)
 {
-    const struct emulate_line *l = line_of(cache, s->rip);
+    const struct emulate_line *l = line_of(cache, x->e);
     const struct insn *i = &l->insn;
-    u64 odd = VX_ACCESS_WALK | VX_ACCESS_EVENT | VX_ACCESS_EXEC;
-    u64 must = VX_ACCESS_LINEAR_VALID | (i->access & INSN_WRITES ? VX_ACCESS_WRITE : 0);
-    u64 memory = 0;
+    const struct host_registers *r = l->registers;
+    const u64 looked_at = VX_ACCESS_WALK | VX_ACCESS_EVENT | VX_ACCESS_EXEC | VX_ACCESS_WRITE |
+                          VX_ACCESS_LINEAR_VALID | VX_ACCESS_CODE64 | VX_ACCESS_LA57;
 
-    if (l->rip != s->rip || l->cr3 != x->d || l->mode != x->e || (s->rflags & RFLAGS_TF) ||
-        (x->b & (odd | must)) != must || !still_there(b, l)) {
+    if (l->rip != x->e || l->cr3 != x->d || (x->f & RFLAGS_TF) || (x->b & looked_at) != l->access ||
+        !still_there(b, l)) {
         return 0;
     }
     /* The CPU translated the operand and found the access allowed; its address tells that it is
      * the operand's start, and not where a second page begins. */
-    if (decode_offset(i, s->gpr, s->rip) != x->c || (x->c & (i->memory_bytes - 1u))) {
+    u64 offset = x->a - r->base.v;
+    if (insn_address(i, x->gpr, x->e) != x->c || (x->c & (i->memory_bytes - 1u)) ||
+        offset >= r->bytes || i->memory_bytes > r->bytes - offset) {
         return 0;
     }
-    if (i->access & INSN_READS) {
-        memory = bus_read(&b->bus, GPA(x->a), i->memory_bytes);
+    if (i->form != INSN_REG_MEM) {
+        u64 source = i->form == INSN_MEM_IMM ? i->immediate : x->gpr[i->reg];
+        source = low_bytes(i->high_byte ? source >> 8 : source, i->memory_bytes);
+        r->write(r->device, offset, i->memory_bytes, source);
+        return l->run;
     }
-    exec_insn(i, s->gpr, &s->rflags, &memory);
-    u64 flags = VCPU_RUN_ADVANCE | (u64)i->length << VCPU_RUN_LENGTH_SHIFT;
-    if (i->access & INSN_WRITES) {
-        bus_write(&b->bus, GPA(x->a), i->memory_bytes, memory);
-        return flags;
+    u64 memory = r->read(r->device, offset, i->memory_bytes);
+    if (LIKELY(i->memory_bytes == 4 && i->bytes == 4)) {
+        *value = (u32)memory;
+        return l->run;
     }
-    *value = s->gpr[i->reg];
-    return flags | VCPU_RUN_VALUE | (u64)i->reg << VCPU_RUN_GPR_SHIFT;
+    u64 unused = 0; /* a move changes no flags */
+    exec_insn(i, x->gpr, &unused, &memory);
+    *value = x->gpr[i->reg];
+    return l->run;
 }
 
 /* --- the long way --- */
@@ -187,7 +199,7 @@ enum emulate_result emulate_mmio(const struct board *b, struct emulate_cache *ca
                       i->access & INSN_WRITES ? PF_WRITE : 0, &o, fault)) {
         return EMULATE_FAULT;
     }
-    keep(cache, s, f);
+    keep(cache, b, s, f, o.gpa[0]);
     if (i->access & INSN_READS) {
         memory = operand_read(b, &o);
     }

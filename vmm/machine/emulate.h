@@ -68,9 +68,12 @@ enum emulate_result {
 
 struct emulate_cache {
     struct emulate_line {
-        u64 rip, cr3, mode; /* mode: VX_MODE_* */
-        u64 code[2], mask[2];
-        gpa_t at; /* of the code */
+        u64 rip, cr3;
+        u64 access; /* VX_ACCESS_* of an exit that the line is for */
+        u64 run;    /* VCPU_RUN_* of the answer */
+        const struct host_registers *registers;
+        u64 code, mask; /* the instruction, of at most 8 bytes */
+        gpa_t at;       /* of the code */
         struct walk_path path;
         struct insn insn;
     } line[EMULATE_LINES];
@@ -82,12 +85,12 @@ enum emulate_result emulate_mmio(const struct board *b, struct emulate_cache *ca
                                  struct vcpu_state *s, struct fetched *f, struct fault *fault);
 
 /*
- * The same for a move that is in the cache, with what the exit alone tells. s: group GPR, which is
- * scratch afterwards. x: the VX_MMIO exit. Returns the flags for SYS_VCPU_RUN, and in *value their
+ * The same for a move that is in the cache, with what the exit alone tells. x: the VX_MMIO exit,
+ * whose registers are scratch afterwards. Returns the flags for SYS_VCPU_RUN, and in *value their
  * value; 0: nothing was done, emulate_mmio() is to do it.
  */
-u64 emulate_cached(const struct board *b, const struct emulate_cache *cache, struct vcpu_state *s,
-                   const struct vcpu_exit *x, u64 *value);
+u64 emulate_cached(const struct board *b, const struct emulate_cache *cache, struct vcpu_exit *x,
+                   u64 *value);
 
 /* String I/O, as SYS_VCPU_RUN described it in *x (VX_IO with VX_IO_STRING). Does a bounded number
  * of elements. s: groups GPR and SYS. Not EMULATE_UNKNOWN. */

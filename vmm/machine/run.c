@@ -117,7 +117,8 @@ static u64 string_io(struct vcpu *v, const struct vcpu_exit *x)
     return result == EMULATE_DONE ? VCPU_RUN_ADVANCE : VCPU_RUN_RETRY;
 }
 
-static u64 mmio(struct vcpu *v, const struct vcpu_exit *x)
+/* By the whole state, which costs the most. */
+static void mmio_slow(struct vcpu *v, const struct vcpu_exit *x)
 {
     struct machine *m = v->machine;
     struct fetched f = {0};
@@ -136,7 +137,7 @@ static u64 mmio(struct vcpu *v, const struct vcpu_exit *x)
         }
         emulate_walk_fault(&v->state, GVA(x->c), &fault);
         inject(v, &fault);
-        return VCPU_RUN_RETRY;
+        return;
     }
     lock_for(v);
     enum emulate_result result = emulate_mmio(&m->board, &v->cache, &v->state, &f, &fault);
@@ -160,7 +161,18 @@ static u64 mmio(struct vcpu *v, const struct vcpu_exit *x)
               x->a, f.bytes[0], f.bytes[1], f.bytes[2], f.bytes[3], f.bytes[4], f.bytes[5],
               f.bytes[6], f.bytes[7]);
     }
-    return VCPU_RUN_RETRY;
+}
+
+static u64 mmio(struct vcpu *v, struct vcpu_exit *x, u64 *value)
+{
+    lock_for(v);
+    u64 flags = emulate_cached(&v->machine->board, &v->cache, x, value);
+    machine_unlock(v->machine);
+    if (!flags) {
+        mmio_slow(v, x);
+        return VCPU_RUN_RETRY;
+    }
+    return flags;
 }
 
 /* The CPU's answer to INTR, and what follows an EOI. */
@@ -179,7 +191,7 @@ static u64 interrupt(struct vcpu *v, s64 kind, const struct vcpu_exit *x, u64 *v
 }
 
 /* Every exit but plain port accesses. Returns VCPU_RUN_* for the next entry, with *value. */
-static u64 settle(struct vcpu *v, s64 kind, const struct vcpu_exit *x, u64 *value)
+static u64 settle(struct vcpu *v, s64 kind, struct vcpu_exit *x, u64 *value)
 {
     switch (kind) {
     case VX_INTA:
@@ -188,7 +200,7 @@ static u64 settle(struct vcpu *v, s64 kind, const struct vcpu_exit *x, u64 *valu
     case VX_IO:
         return string_io(v, x);
     case VX_MMIO:
-        return mmio(v, x);
+        return mmio(v, x, value);
     case VX_KICKED:
         return VCPU_RUN_RETRY;
     case VX_HYPERCALL:

@@ -206,14 +206,3 @@ enum walk_status walk(const struct ram *ram, const struct vcpu_state *s, u32 phy
     }
     return status == WALK_RETRY ? WALK_OK : status;
 }
-
-bool walk_unchanged(const struct ram *ram, const struct walk_path *path)
-{
-    u64 differences = 0;
-
-    for (u32 i = 0; i < path->count; i++) { /* all of them are RAM: the walk read them */
-        const u64 *entry = (const u64 *)(ram->base + path->step[i].at.v);
-        differences |= __atomic_load_n(entry, __ATOMIC_RELAXED) ^ path->step[i].entry;
-    }
-    return path->count && !differences;
-}

@@ -48,7 +48,17 @@ enum walk_status walk(const struct ram *ram, const struct vcpu_state *s, u32 phy
                       u64 kind, gpa_t *gpa, u64 *error, struct walk_path *path);
 
 /* Do the tables still hold what a walk in IA-32e paging found there? Then the same address in the
- * same mode is still translated alike. */
-bool walk_unchanged(const struct ram *ram, const struct walk_path *path);
+ * same mode is still translated alike. All entries are in RAM: the walk read them. */
+static inline bool walk_unchanged(const struct ram *ram, const struct walk_path *path)
+{
+    const u8 *base = ram->base;
+    u64 differences = 0;
+
+    for (u32 i = 0, n = path->count; i < n; i++) {
+        const u64 *entry = (const u64 *)(base + path->step[i].at.v);
+        differences |= __atomic_load_n(entry, __ATOMIC_RELAXED) ^ path->step[i].entry;
+    }
+    return !differences;
+}
 
 #endif

@@ -23,10 +23,11 @@ sys_call:
         ret
 
 ; s64 sys_call_vcpu_run(u64 vcpu, u64 flags, u64 value, struct vcpu_exit *exit)
-; *exit gets RAX and the payload registers, whatever they say.
+; *exit gets RAX and the payload registers, whatever they say; its gpr[] is the kernel's to fill.
 sys_call_vcpu_run:
         push    rbx
         mov     rbx, rcx
+        lea     r10, [rcx + VCPU_EXIT_GPR]
         mov     eax, SYS_VCPU_RUN
         syscall
         mov     [rbx + VCPU_EXIT_KIND], rax

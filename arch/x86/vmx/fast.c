@@ -15,9 +15,9 @@
 
 #define SHADOW (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)
 
-void vmx_advance(struct vcpu *v)
+void vmx_advance(struct vcpu *v, u32 bytes)
 {
-    u64 old = vmcs_read(GUEST_RIP), rip = old + vmcs_read32(EXIT_INSTR_LENGTH);
+    u64 old = vmcs_read(GUEST_RIP), rip = old + (bytes ? bytes : vmcs_read32(EXIT_INSTR_LENGTH));
     u32 blocked = vmcs_read32(GUEST_INTERRUPTIBILITY);
     u64 rflags = vmcs_read(GUEST_RFLAGS);
 
@@ -58,7 +58,7 @@ static inline u32 hazards_after(struct vcpu *v, enum exit_kind kind)
 
 NOINLINE static u32 finish_rare(struct vcpu *v, enum exit_kind kind)
 {
-    vmx_advance(v);
+    vmx_advance(v, 0);
     return hazards_after(v, kind);
 }
 

@@ -399,6 +399,16 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
     }
 }
 
+u32 vmx_code_mode(struct vcpu *v, u64 *cr3)
+{
+    (void)v;
+    *cr3 = vmcs_read(GUEST_CR3);
+    if (!(vmcs_read64(GUEST_EFER) & EFER_LMA) || !(vmcs_read32(GUEST_CS_ACCESS) & BIT(13))) {
+        return 0;
+    }
+    return vmcs_read(GUEST_CR4) & CR4_LA57 ? VX_ACCESS_CODE64 | VX_ACCESS_LA57 : VX_ACCESS_CODE64;
+}
+
 /* SDM 3A "Processor State After Reset", the columns for INIT; what is not named is 0. MSRs but
  * those named here stay as they are. */
 void vmx_reset_state(struct vcpu *v)

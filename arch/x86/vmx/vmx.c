@@ -469,6 +469,7 @@ const struct virt virt_vmx = {
     .msrs_enter = vmx_msrs_enter,
     .run = vmx_run,
     .advance = vmx_advance,
+    .code_mode = vmx_code_mode,
     .read = vmx_read,
     .write = vmx_write,
     .write_owned = vmx_write_owned,

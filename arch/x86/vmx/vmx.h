@@ -45,6 +45,7 @@ void vmx_flush_linear(struct vcpu *v);
 u64 vmx_read(struct vcpu *v, enum virt_reg r);
 void vmx_write(struct vcpu *v, enum virt_reg r, u64 value);
 void vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value);
+u32 vmx_code_mode(struct vcpu *v, u64 *cr3);
 void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups);
 int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups);
 /* Guest state after INIT, into the current VMCS and v; and the start that follows a SIPI. */
@@ -79,7 +80,7 @@ void vmx_take_vectoring(struct vcpu *v);
 /* exit.c */
 void vmx_run(struct vcpu *v);
 void vmx_arm_timer(struct vcpu *v);
-void vmx_advance(struct vcpu *v);
+void vmx_advance(struct vcpu *v, u32 bytes);
 
 /* entry.asm: enters the guest again and again until C says otherwise. HOST_RIP is vmx_exit_stub. */
 void vmx_enter(struct vcpu *v);
