@@ -102,6 +102,12 @@ static void status(void)
     CHECK_EQ(irq_times(VECTOR), 0);
 }
 
+/* Was this CPU away so long that a counter may have gone round? */
+static bool is_late(u64 begun)
+{
+    return rdtsc() - begun > tsc_of(60000);
+}
+
 /* A latched count stays until it was read; a second latch before that does nothing. */
 static void latches(void)
 {
@@ -110,21 +116,22 @@ static void latches(void)
     if (!begin()) {
         return;
     }
+    u64 begun = rdtsc();
     pit_start(0, 2, 0);
     clock_wait_us(50);
     pit_control(PIT_CW_COUNTER(0) | PIT_CW_LATCH);
     clock_wait_us(100);
     first = pit_count(0); /* the first latch's */
     second = pit_count(0);
-    CHECK(first > second, "%u, then %u", first, second);
-    CHECK(first - second >= 100 * PIT_HZ / 1000000 - 1, "%u, then %u", first, second);
+    CHECK((first > second && first - second >= 100 * PIT_HZ / 1000000 - 1) || is_late(begun),
+          "%u, then %u", first, second);
     /* read-back of status and count: status first, then the count */
     pit_control(PIT_CW_READ_BACK | PIT_RB_COUNTER(0) | PIT_RB_COUNTER(2));
     clock_wait_us(100);
     CHECK_EQ(pit_get(0) & 0x3f, PIT_CW_WORD | PIT_CW_MODE(2));
     first = pit_get_word(0);
     second = pit_count(0);
-    CHECK(first > second, "%u, then %u", first, second);
+    CHECK(first > second || is_late(begun), "%u, then %u", first, second);
     (void)pit_get(2);
     (void)pit_get_word(2);
     /* access to one byte */
@@ -172,10 +179,11 @@ static void mode0(void)
     u64 begun = rdtsc();
     pit_put(0, (u8)MS);
     pit_put(0, MS >> 8);
+    u16 now = pit_count(0);
+    CHECK(now <= MS || rdtsc() - begun > tsc_of(MS), "the new count, not the old one: %u", now);
     wait_for(1);
     CHECK(irq_times(VECTOR) == 1 && irq_taken.tsc[0] - begun >= tsc_of(MS), "%u interrupts",
           irq_taken.count);
-    CHECK(irq_taken.tsc[0] - begun < tsc_of(50000), "the new count, not the old one");
     /* a control word alone stops it */
     irq_forget();
     begun = rdtsc();
@@ -293,17 +301,19 @@ static void gate(void)
     clock_wait_us(50);
     second = pit_count(2);
     CHECK_EQ(second, first); /* the gate is closed */
+    u64 begun = rdtsc();
     outb(PORT61, PORT61_GATE2);
     clock_wait_us(200);
     outb(PORT61, 0);
+    bool in_time = rdtsc() - begun < tsc_of(second);
     first = pit_count(2);
-    CHECK(first < second && second - first >= 200 * PIT_HZ / 1000000 - 2, "%u, then %u", second,
-          first);
+    CHECK((first < second && second - first >= 200 * PIT_HZ / 1000000 - 2) || !in_time,
+          "%u, then %u", second, first);
     clock_wait_us(50);
     CHECK_EQ(pit_count(2), first);
     /* its output by port 61, as systems calibrate with it */
     outb(PORT61, PORT61_GATE2);
-    u64 begun = rdtsc();
+    begun = rdtsc();
     pit_start(2, 0, 2 * MS);
     CHECK(WAIT_UNTIL(inb(PORT61) & PORT61_OUT2), "the output rises");
     CHECK(rdtsc() - begun >= tsc_of(2 * MS), "after %lu ticks, at least %lu expected",
