@@ -3,17 +3,21 @@
  * Ends in the way that the first word of its command line says, mostly badly; delay=N waits N TSC
  * ticks before. Each of these must end this guest, with a reason, and nothing else.
  */
+#include "guests/lib/acpi.h"
 #include "guests/lib/boot.h"
 #include "guests/lib/console.h"
 #include "guests/lib/cpu.h"
 #include "guests/lib/memory.h"
 #include "guests/lib/mode.h"
+#include "guests/lib/smp.h"
 #include "guests/lib/trap.h"
 #include "lib/hw/acpi_pm.h"
 #include "lib/hw/reset.h"
 #include "lib/string.h"
 
-#define CANONICAL_END 0x0000800000000000ull
+#define FADT_RESET_REG   120 /* the address in RESET_REG */
+#define FADT_RESET_VALUE 128
+#define CANONICAL_END    0x0000800000000000ull
 
 /* From here on an exception finds no handler, and no double fault handler either. */
 static void drop_idt(void)
@@ -138,6 +142,27 @@ static void crash_reset(void)
     outb(PORTCF9, PORTCF9_SYS_RST | PORTCF9_RST_CPU);
 }
 
+static void crash_reset_port92(void)
+{
+    outb(PORT92, PORT92_A20);
+    outb(PORT92, PORT92_A20 | PORT92_RESET);
+}
+
+static void crash_reset_i8042(void)
+{
+    outb(I8042_CMD, I8042_RESET);
+}
+
+/* The register and value that the FADT names. */
+static void crash_reset_acpi(void)
+{
+    const u8 *fadt = (const u8 *)acpi_table("FACP");
+
+    if (fadt) {
+        outb((u16)(fadt[FADT_RESET_REG] | fadt[FADT_RESET_REG + 1] << 8), fadt[FADT_RESET_VALUE]);
+    }
+}
+
 /* The soft-off state of ACPI: well. */
 static void crash_poweroff(void)
 {
@@ -146,30 +171,69 @@ static void crash_poweroff(void)
          PM1_CNT_SCI_EN | PM_SLP_TYP_S5 << PM1_CNT_SLP_TYP_SHIFT | PM1_CNT_SLP_EN);
 }
 
+/* The same by another CPU, while this one sleeps for good. */
+static void on_other(void (*crash)(void))
+{
+    if (smp_init() < 2 || !smp_start(1)) {
+        print("crasher: ERROR: no second CPU\n");
+        guest_exit(1);
+    }
+    smp_call(1, (smp_work_t)(void *)crash, NULL);
+    crash_hlt();
+}
+
+static void crash_reset_other(void)
+{
+    on_other(crash_reset);
+}
+
+static void crash_poweroff_other(void)
+{
+    on_other(crash_poweroff);
+}
+
+static void crash_triple_other(void)
+{
+    on_other(crash_triple);
+}
+
+/* Every CPU halted with interrupts off. */
+static void crash_hlt_all(void)
+{
+    on_other(crash_hlt);
+}
+
 static const struct {
     const char *name;
     void (*crash)(void);
 } ways[] = {
-    {"triple",   crash_triple  },
-    {"stack",    crash_stack   },
-    {"state",    crash_state   },
-    {"jump",     crash_jump    },
-    {"tables",   crash_tables  },
-    {"unmapped", crash_unmapped},
-    {"mmio",     crash_mmio    },
-    {"idt",      crash_idt     },
-    {"delivery", crash_delivery},
-    {"task",     crash_task    },
-    {"real",     crash_real    },
-    {"hlt",      crash_hlt     },
-    {"exit",     crash_exit    },
-    {"reset",    crash_reset   },
-    {"poweroff", crash_poweroff},
+    {"triple",         crash_triple        },
+    {"stack",          crash_stack         },
+    {"state",          crash_state         },
+    {"jump",           crash_jump          },
+    {"tables",         crash_tables        },
+    {"unmapped",       crash_unmapped      },
+    {"mmio",           crash_mmio          },
+    {"idt",            crash_idt           },
+    {"delivery",       crash_delivery      },
+    {"task",           crash_task          },
+    {"real",           crash_real          },
+    {"hlt",            crash_hlt           },
+    {"exit",           crash_exit          },
+    {"reset",          crash_reset         },
+    {"poweroff",       crash_poweroff      },
+    {"reset-port92",   crash_reset_port92  },
+    {"reset-i8042",    crash_reset_i8042   },
+    {"reset-acpi",     crash_reset_acpi    },
+    {"reset-other",    crash_reset_other   },
+    {"poweroff-other", crash_poweroff_other},
+    {"triple-other",   crash_triple_other  },
+    {"hlt-all",        crash_hlt_all       },
 };
 
 void guest_main(void)
 {
-    char word[16] = "triple";
+    char word[24] = "triple";
     u64 end = rdtsc() + boot_option_number("delay", 0);
 
     (void)boot_word(0, word, sizeof(word));
