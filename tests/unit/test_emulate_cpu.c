@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -310,6 +311,13 @@ static void compare(const u8 *bytes, const struct insn *i, struct vcpu_state *s)
     }
 }
 
+static bool has_movbe(void)
+{
+    unsigned a, b, c = 0, d;
+
+    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 22 & 1);
+}
+
 static void test_random(void **state)
 {
     u32 done[INSN_OUTS + 1] = {0};
@@ -329,7 +337,7 @@ static void test_random(void **state)
         struct insn i;
 
         choose(bytes, &i);
-        if (i.op == INSN_MOVBE && !__builtin_cpu_supports("movbe")) {
+        if (i.op == INSN_MOVBE && !has_movbe()) {
             continue;
         }
         for (u32 k = 0; k < GPR_COUNT; k++) {
