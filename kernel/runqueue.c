@@ -5,13 +5,11 @@
 #include "kernel/process.h"
 #include "kernel/vcpu.h"
 
-#define FORGET_S       3600 /* after such a sleep it does not matter what a thread has had */
-#define MOVED_BEHIND   8    /* slices that a thread may lag the time of a queue that it moves to */
-#define MOVED_AHEAD    2
-#define FORGIVE_SLICES 8
-#define WOKEN_HASTE    64 /* the part of a slice that it says it wants */
-#define LOOKS          8  /* threads of a queue that are looked at for one that may go */
-#define PULL_SCALE     BIT(44)
+#define FORGET_S    3600 /* after such a sleep it does not matter what a thread has had */
+#define REACH       4    /* slices that a thread may be from the time of a queue it moves to */
+#define WOKEN_HASTE 64   /* the part of a slice that it says it wants */
+#define LOOKS       8    /* threads of a queue that are looked at for one that may go */
+#define PULL_SCALE  BIT(44)
 
 /* What a CPU shows of its queue: the thread that most wants to go elsewhere. Written under the
  * queue's lock, read without: who acts on it looks again with the lock held. */
@@ -135,7 +133,7 @@ void runqueue_account(struct runqueue *q, u64 now)
         return;
     }
     q->cpu->user_tsc += ran;
-    u64 clock = share_clock(t->process->share, now);
+    u64 clock = share_charge(t->process->share, now, ran);
     t->vruntime += share_virtual(t->process->share, t->weight, clock - t->share_clock);
     t->share_clock = clock;
     runqueue_deadline(t);
@@ -155,7 +153,7 @@ void runqueue_begin(struct runqueue *q, struct thread *t, u64 now)
     if (thread_is_idle(t)) {
         return;
     }
-    t->share_clock = share_clock(t->process->share, now);
+    t->share_clock = share_charge(t->process->share, now, 0);
     u64 waited = now > t->queued_tsc ? now - t->queued_tsc : 0;
     s64 lag = (s64)(runqueue_now(q) + q->ahead - t->vruntime);
     s->wait_tsc += waited;
@@ -185,10 +183,18 @@ static void not_before(struct thread *t, u64 vruntime)
     }
 }
 
+/* What all threads of a share have had counts for each: or they would only have to take turns. */
+static void not_before_share(struct thread *t, u64 at)
+{
+    u64 all = share_now(t->process->share, at, slice_tsc(), 2 * t->vslice);
+
+    not_before(t, all - t->vslice);
+}
+
 void runqueue_place_new(struct runqueue *q, struct thread *t)
 {
     t->vruntime = arrival(q, t);
-    not_before(t, share_floor(t->process->share, t->vruntime + t->vslice));
+    not_before_share(t, t->vruntime);
 }
 
 void runqueue_place_woken(struct runqueue *q, struct thread *t, u64 now)
@@ -199,14 +205,14 @@ void runqueue_place_woken(struct runqueue *q, struct thread *t, u64 now)
         t->vruntime = at;
     }
     not_before(t, at - t->vslice); /* sleep earns at most a slice */
-    not_before(t, share_floor(t->process->share, at + t->vslice));
+    not_before_share(t, at);
 }
 
 void runqueue_place_moved(struct runqueue *q, struct thread *t)
 {
-    u64 at = arrival(q, t), last = at + MOVED_AHEAD * t->vslice;
+    u64 at = arrival(q, t), last = at + REACH * t->vslice;
 
-    not_before(t, at - MOVED_BEHIND * t->vslice);
+    not_before(t, at - REACH * t->vslice);
     if (virtual_before(last, t->vruntime)) {
         t->vruntime = last;
     }
@@ -247,11 +253,7 @@ static struct thread *find(const struct runqueue *q, u64 mask, const struct offe
     out->mask = 0;
     for (u32 i = 0; t && i < LOOKS; i++, t = t->next) {
         struct notice n = {may_go(t, mask), t->vruntime, t->vdeadline, t->vslice, now};
-        /* one that has had its share stays, unless it is for a CPU that has nothing */
-        bool due = !virtual_before(now, t->vruntime);
-        bool better =
-            !found || (due && (virtual_before(now, found->vruntime) || is_later(&n, out)));
-        if (n.mask && better && is_late(&n, own)) {
+        if (n.mask && is_late(&n, own) && (!found || is_later(&n, out))) {
             *out = n;
             found = t;
         }
@@ -333,17 +335,17 @@ void runqueue_forgive(struct runqueue *q)
 
     for (u32 i = 0; i < cpu_count; i++) {
         struct notice n = read_notice(i);
-        if (i != q->cpu->id && n.mask && (!any || virtual_before(n.vruntime, least))) {
-            least = n.vruntime;
+        if (i != q->cpu->id && n.mask && (!any || virtual_before(n.now, least))) {
+            least = n.now;
             any = true;
         }
     }
     if (!any || thread_is_idle(me)) {
         return;
     }
-    s64 excess = (s64)(least - me->vdeadline - FORGIVE_SLICES * me->vslice);
+    s64 excess = (s64)(least - me->vdeadline - REACH * me->vslice);
     for (struct thread *t = q->head; t && excess > 0; t = t->next) {
-        excess = MIN(excess, (s64)(least - t->vdeadline - FORGIVE_SLICES * t->vslice));
+        excess = MIN(excess, (s64)(least - t->vdeadline - REACH * t->vslice));
     }
     if (excess <= 0) {
         return;

@@ -180,7 +180,7 @@ static void switch_thread(struct runqueue *q)
         vcpu_evict(c);
     }
     if (me->state != THREAD_RUNNABLE) {
-        share_leave(me->process->share, me->counted, now, me->vruntime);
+        share_change(me->process->share, me->counted, 0, now);
         me->counted = 0;
         q->ended = me->state == THREAD_ENDED ? me : NULL;
     } else if (!thread_is_idle(me)) {
@@ -288,7 +288,7 @@ static void count_in(struct thread *t, u64 now)
     t->counted = t->weight;
     t->queued_tsc = now;
     t->woken = true;
-    share_enter(t->process->share, t->weight, now);
+    share_change(t->process->share, 0, t->weight, now);
 }
 
 /* A blocked thread of q becomes runnable; lock held. A thread that is blocked but still on its way
@@ -382,11 +382,15 @@ static bool pull(struct runqueue *q)
     runqueue_forgive(q);
     bool stays = !thread_is_idle(me) && me->state == THREAD_RUNNABLE && !q->pass;
     const struct thread *best = runqueue_best(q, stays ? me : NULL);
+    bool soon = best && best->woken; /* for a short turn: what comes then is to be looked at */
     if (best) {
         own = (struct offer){best->vdeadline, best->vslice, runqueue_now(q)};
     }
-    q->look_tsc = me->started_tsc + slice_tsc();
+    q->look_tsc = soon ? 0 : me->started_tsc + slice_tsc();
     spin_unlock(&q->lock);
+    if (soon) {
+        return false;
+    }
 
     s32 from = board_latest(q, best ? &own : NULL);
     struct thread *t = from >= 0 ? take(rq_of((u32)from), q->cpu->id, best ? &own : NULL) : NULL;
@@ -457,7 +461,7 @@ void sched_set(struct thread *t, u32 weight, u64 affinity)
         runqueue_remove(q, t);
     }
     if (t->counted) {
-        share_reweigh(t->process->share, t->counted, weight, now);
+        share_change(t->process->share, t->counted, weight, now);
         t->counted = weight;
     }
     t->weight = weight;

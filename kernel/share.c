@@ -22,26 +22,7 @@ static void set_runnable(struct share *s, u64 sum)
     __atomic_store_n(&s->runnable, sum, __ATOMIC_RELAXED);
 }
 
-void share_enter(struct share *s, u32 weight, u64 now)
-{
-    spin_lock(&s->lock);
-    advance(s, now);
-    set_runnable(s, s->runnable + weight);
-    spin_unlock(&s->lock);
-}
-
-void share_leave(struct share *s, u32 weight, u64 now, u64 vruntime)
-{
-    spin_lock(&s->lock);
-    advance(s, now);
-    set_runnable(s, s->runnable - weight);
-    if (virtual_before(s->floor, vruntime)) {
-        s->floor = vruntime;
-    }
-    spin_unlock(&s->lock);
-}
-
-void share_reweigh(struct share *s, u32 from, u32 to, u64 now)
+void share_change(struct share *s, u32 from, u32 to, u64 now)
 {
     spin_lock(&s->lock);
     advance(s, now);
@@ -49,10 +30,11 @@ void share_reweigh(struct share *s, u32 from, u32 to, u64 now)
     spin_unlock(&s->lock);
 }
 
-u64 share_clock(struct share *s, u64 now)
+u64 share_charge(struct share *s, u64 now, u64 ran)
 {
     spin_lock(&s->lock);
     advance(s, now);
+    s->used += share_virtual(s, 1, ran);
     u64 clock = s->clock;
     spin_unlock(&s->lock);
     return clock;
@@ -70,13 +52,17 @@ u64 share_slice(const struct share *s, u32 weight, u64 slice_tsc)
     return MIN(share_virtual(s, weight, MAX(sum, weight) * slice_tsc), SLICE_MAX);
 }
 
-u64 share_floor(struct share *s, u64 limit)
+u64 share_now(struct share *s, u64 now, u64 slice_tsc, u64 most)
 {
+    u64 low = now - share_virtual(s, 1, slice_tsc), high = now + most;
+
     spin_lock(&s->lock);
-    if (virtual_before(limit, s->floor)) {
-        s->floor = limit;
+    if (virtual_before(s->used, low)) {
+        s->used = low;
+    } else if (virtual_before(high, s->used)) {
+        s->used = high;
     }
-    u64 floor = s->floor;
+    u64 used = s->used;
     spin_unlock(&s->lock);
-    return floor;
+    return used;
 }

@@ -26,17 +26,14 @@ struct share {
     u64 runnable; /* sum of the weights of its runnable threads; a hint without the lock */
     u64 clock;    /* integral of runnable over time, until clock_tsc; wraps */
     u64 clock_tsc;
-    u64 floor; /* the latest virtual time at which one of its threads stopped */
+    u64 used; /* virtual time of the share as a whole: what its threads had, by its weight */
 };
 
-/* A thread of that weight becomes runnable, or is no longer; vruntime is its virtual time then. */
-void share_enter(struct share *s, u32 weight, u64 now);
-void share_leave(struct share *s, u32 weight, u64 now, u64 vruntime);
-/* A runnable thread's weight changes. */
-void share_reweigh(struct share *s, u32 from, u32 to, u64 now);
+/* The weight of one of its threads changes; 0: it is not runnable. */
+void share_change(struct share *s, u32 from, u32 to, u64 now);
 
-/* The integral until now. */
-u64 share_clock(struct share *s, u64 now);
+/* One of its threads has had a CPU for ran ticks. Returns the integral until now. */
+u64 share_charge(struct share *s, u64 now, u64 ran);
 
 /* Virtual time for a part of the integral, by a thread of that weight. */
 u64 share_virtual(const struct share *s, u32 weight, u64 part);
@@ -44,10 +41,9 @@ u64 share_virtual(const struct share *s, u32 weight, u64 part);
 /* Virtual time that a slice costs a thread of that weight with the share as it is now. */
 u64 share_slice(const struct share *s, u32 weight, u64 slice_tsc);
 
-/* Virtual time before which no thread of the share may begin again, so that threads that take turns
- * get no more than one that goes on. At most limit; a floor beyond is of another CPU's reckoning
- * and is forgotten. */
-u64 share_floor(struct share *s, u64 limit);
+/* The virtual time of the share as a whole. now: of a CPU; the share can have a slice coming, and
+ * can have had `most` too much: what is beyond is forgotten. */
+u64 share_now(struct share *s, u64 now, u64 slice_tsc, u64 most);
 
 /* Virtual times wrap: those that are compared are never far apart. */
 static inline bool virtual_before(u64 a, u64 b)
