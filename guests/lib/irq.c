@@ -72,6 +72,24 @@ u32 irq_times(u32 vector)
     return cpu_self()->taken[vector];
 }
 
+u32 irq_times_all(u32 vector)
+{
+    u32 sum = 0;
+
+    for (u32 i = 0; i < CPU_MAX; i++) {
+        sum += cpus[i].taken[vector];
+    }
+    return sum;
+}
+
+void irq_forget_all(void)
+{
+    irq_taken.count = 0;
+    for (u32 i = 0; i < CPU_MAX; i++) {
+        memset((void *)cpus[i].taken, 0, sizeof(cpus[i].taken));
+    }
+}
+
 void irq_window(void)
 {
     __asm__ volatile("sti; nop; nop; cli" : : : "memory");

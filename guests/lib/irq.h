@@ -29,8 +29,11 @@ extern struct irq_taken irq_taken;
 bool irq_count(struct trap_frame *f);
 void irq_expect(u32 first, u32 last);
 void irq_forget(void);
-/* How often this CPU took the vector. */
+/* How often this CPU took the vector, and how often all CPUs together. */
 u32 irq_times(u32 vector);
+u32 irq_times_all(u32 vector);
+/* Forgets what any CPU took. */
+void irq_forget_all(void);
 
 /* Lets in what is pending. */
 void irq_window(void);

@@ -27,6 +27,7 @@ static struct {
     smp_work_t work;
     void *arg;
     u64 stack;
+    struct smp_found found;
 } slots[CPU_MAX];
 
 u32 smp_count(void)
@@ -37,6 +38,35 @@ u32 smp_count(void)
 u32 smp_starts(u32 cpu)
 {
     return slots[cpu].starts;
+}
+
+struct smp_found smp_found(u32 cpu)
+{
+    return slots[cpu].found;
+}
+
+/* In the mode that this CPU is in, which may not be the boot CPU's yet. */
+static u32 raw(u64 base, u32 reg)
+{
+    return base & APIC_BASE_X2APIC ? (u32)rdmsr(MSR_X2APIC_BASE + reg / 16)
+                                   : *(volatile u32 *)(APIC_PAGE + reg);
+}
+
+static struct smp_found look(void)
+{
+    u64 base = rdmsr(MSR_IA32_APIC_BASE);
+
+    return (struct smp_found){
+        .base = base,
+        .id = base & APIC_BASE_X2APIC ? raw(base, APIC_ID) : raw(base, APIC_ID) >> 24,
+        .svr = raw(base, APIC_SVR),
+        .tpr = raw(base, APIC_TPR),
+        .lint0 = raw(base, APIC_LVT_LINT0),
+        .error = raw(base, APIC_LVT_ERROR),
+        .timer = raw(base, APIC_LVT_TIMER),
+        .initial = raw(base, APIC_TIMER_INITIAL),
+        .ldr = raw(base, APIC_LDR),
+    };
 }
 
 u32 smp_init(void)
@@ -84,6 +114,7 @@ void smp_entry(u32 apic_id)
         test_abort("a CPU with the APIC ID %u that nobody started", apic_id);
     }
     trap_init_cpu(&cpus[me], slots[me].stack + STACK_BYTES + NMI_BYTES);
+    slots[me].found = look();
     apic_join();
     slots[me].done = slots[me].asked;
     slots[me].starts++;

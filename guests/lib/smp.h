@@ -27,6 +27,13 @@ void smp_stop(u32 cpu);
 /* How often the CPU came up. */
 u32 smp_starts(u32 cpu);
 
+/* What the CPU found in its local APIC when it came up last, before it was set up. */
+struct smp_found {
+    u64 base; /* IA32_APIC_BASE */
+    u32 id, svr, tpr, lint0, error, timer, initial, ldr;
+};
+struct smp_found smp_found(u32 cpu);
+
 /* Work for another CPU; it must be idle. smp_wait() waits for its end; false: it takes too long. */
 typedef void (*smp_work_t)(void *arg);
 void smp_call(u32 cpu, smp_work_t work, void *arg);
