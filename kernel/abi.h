@@ -223,10 +223,11 @@ enum exit_kind { EXIT_KINDS(EXIT_ENUM) EXIT_COUNT };
 struct vm_stats {
     u64 exits[EXIT_COUNT];
     u64 exits_total;
-    u64 guest_tsc;    /* time in guest mode and in exits, all vCPUs */
-    u64 start_tsc;    /* first entry, 0 when never entered */
-    u64 memory_bytes; /* frames held */
-    u64 table_bytes;  /* nested page tables */
+    u64 guest_tsc;                         /* time in guest mode and in exits, all vCPUs */
+    u64 start_tsc;                         /* first entry, 0 when never entered */
+    u64 memory_bytes;                      /* frames held */
+    u64 table_bytes;                       /* nested page tables */
+    struct thread_times vcpu[VM_MAX_CPUS]; /* of the threads that ran each */
 };
 
 /* SYS_VCPU_RUN: what to do with the instruction that caused the last exit. */

@@ -68,6 +68,14 @@ void thread_destroy(struct object *o)
     object_unref(&p->object);
 }
 
+void thread_add_times(struct thread_times *sum, const struct thread_times *t)
+{
+    sum->run_tsc += t->run_tsc;
+    sum->wait_tsc += t->wait_tsc;
+    sum->longest_wait_tsc = MAX(sum->longest_wait_tsc, t->longest_wait_tsc);
+    sum->lag_tsc = MAX(sum->lag_tsc, t->lag_tsc);
+}
+
 bool thread_dying(void)
 {
     return __atomic_load_n(&cpu_this()->current->dying, __ATOMIC_SEQ_CST);
@@ -89,6 +97,7 @@ void thread_end(void)
         v->thread = NULL;
         spin_unlock(&v->vm->cpus_lock);
         t->vcpu = NULL;
+        thread_add_times(&v->vm->times[v->index], &t->times);
         object_unref(&v->object);
     }
     for (u32 i = 0; i < PROCESS_THREADS; i++) {

@@ -52,6 +52,9 @@ struct thread {
 int thread_create(struct process *p, const struct thread_args *args, struct thread **out);
 void thread_destroy(struct object *o);
 
+/* Of two threads that ran a vCPU, one after the other. */
+void thread_add_times(struct thread_times *sum, const struct thread_times *t);
+
 /* Ends the calling thread; with the last one its process. No locks held. */
 NORETURN void thread_end(void);
 

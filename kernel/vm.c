@@ -291,6 +291,7 @@ void vm_get_stats(struct vm *vm, struct vm_stats *out)
     }
     out->guest_tsc = vm->guest_tsc;
     out->start_tsc = vm->start_tsc;
+    memcpy(out->vcpu, vm->times, sizeof(out->vcpu));
     for (u32 i = 0; i < VM_MAX_CPUS; i++) {
         struct vcpu *v = vm->vcpus[i];
         if (!v) {
@@ -300,6 +301,9 @@ void vm_get_stats(struct vm *vm, struct vm_stats *out)
             out->exits[k] += v->exits[k];
         }
         out->guest_tsc += v->guest_tsc;
+        if (v->thread) {
+            thread_add_times(&out->vcpu[i], &v->thread->times);
+        }
         if (v->start_tsc && (!out->start_tsc || v->start_tsc < out->start_tsc)) {
             out->start_tsc = v->start_tsc;
         }

@@ -46,6 +46,7 @@ struct vm {
     /* of vCPUs that ended, so that the statistics outlive them */
     u64 exits[EXIT_COUNT];
     u64 guest_tsc, start_tsc;
+    struct thread_times times[VM_MAX_CPUS];
     struct vm *next; /* list of all, under the kernel lock */
 };
 

@@ -139,6 +139,14 @@ static void kill_soon(guest_fn guest, u32 vcpus)
     sleep_ticks(5 * HOST_SLICE);
     CHECK_EQUAL(sys_info((u64)m.process, &info), 0);
     CHECK_EQUAL(info.end, PROCESS_KILLED);
+    struct vm_stats stats = {0};
+    u64 at = user_arg(2, &stats, sizeof(stats));
+    CHECK_EQUAL(SYS(SYS_VM_STATS, (u64)m.vm, at), 0);
+    user_read(at, &stats, sizeof(stats));
+    for (u32 i = 0; i < vcpus; i++) { /* what a thread had outlives it */
+        CHECK(stats.vcpu[i].run_tsc && stats.vcpu[i].longest_wait_tsc <= stats.vcpu[i].wait_tsc);
+    }
+    CHECK_EQUAL(stats.vcpu[vcpus].run_tsc, 0);
     for (u32 i = 0; i < vcpus; i++) {
         close_handle(m.vcpu[i]);
         close_handle(m.thread[i]);

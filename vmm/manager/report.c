@@ -231,6 +231,13 @@ void report_list(struct manager *m)
     }
 }
 
+static u64 us(const struct manager *m, u64 ticks)
+{
+    u64 hz = m->summary.tsc_hz;
+
+    return ticks / hz * 1000000 + ticks % hz * 1000000 / hz;
+}
+
 void report_stats(struct manager *m, const struct guest *g)
 {
 #define EXIT_NAME(id, name) name,
@@ -249,6 +256,12 @@ void report_stats(struct manager *m, const struct guest *g)
                 g->name, g->config->cpus, s.exits_total, manager_ms(m, s.guest_tsc),
                 manager_ms(m, info.run_tsc), s.memory_bytes / 1024, s.table_bytes / 1024,
                 info.memory_bytes / 1024, info.kernel_bytes / 1024);
+    for (u32 i = 0; i < g->config->cpus && i < VM_MAX_CPUS; i++) {
+        const struct thread_times *t = &s.vcpu[i];
+        output_line(&m->out, "  vcpu %-2u ran %lu us, waited %lu us, %lu at once; behind by %lu us",
+                    i, us(m, t->run_tsc), us(m, t->wait_tsc), us(m, t->longest_wait_tsc),
+                    us(m, t->lag_tsc));
+    }
     for (u32 i = 0; i < EXIT_COUNT; i++) {
         if (s.exits[i]) {
             output_line(&m->out, "  %-16s %12lu", names[i], s.exits[i]);
