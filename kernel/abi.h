@@ -183,7 +183,11 @@ struct vm_args {
     u32 cpus; /* 1..VM_MAX_CPUS */
     handle_t
         payer; /* h:process CONTROL whose budgets pay for RAM, tables and vCPUs; 0: the caller */
+    u32 flags; /* VM_* */
+    u32 pad;
 };
+
+#define VM_APICV BIT(0) /* x2APICs by the CPU's APIC virtualization, if it has that */
 
 #define VM_MEMORY_LAZY                                                                             \
     BIT(0) /* frames come at first touch, 4 KiB each; else now, in large leaves */
@@ -212,6 +216,7 @@ struct vm_args {
     X(UNDEFINED, "undefined")                                                                      \
     X(INIT, "init")                                                                                \
     X(SIPI, "sipi")                                                                                \
+    X(EOI, "eoi")                                                                                  \
     X(TRIPLE_FAULT, "triple-fault")                                                                \
     X(ENTRY_FAILURE, "entry-failure")                                                              \
     X(UNKNOWN, "unknown")

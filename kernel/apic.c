@@ -66,6 +66,15 @@ static void update_ppr(struct apic *a)
     REG(a, APIC_PPR) = tpr >> 4 >= isrv >> 4 ? tpr : isrv & 0xf0;
 }
 
+void apic_refresh(struct apic *a)
+{
+    a->irr_words = a->isr_words = 0;
+    for (u32 i = 0; i < 8; i++) {
+        a->irr_words |= REG(a, APIC_IRR + 16 * i) ? 1u << i : 0;
+        a->isr_words |= REG(a, APIC_ISR + 16 * i) ? 1u << i : 0;
+    }
+}
+
 /* --- interrupts of its own --- */
 
 /* SDM 3A "Error Handling": a write to ESR arms the interrupt again. */
@@ -181,8 +190,7 @@ void apic_collect(struct vcpu *v)
     }
 }
 
-/* A level-triggered interrupt has ended. */
-NOINLINE static void end_level(struct vcpu *v, u32 vector)
+NOINLINE void apic_end_level(struct vcpu *v, u32 vector)
 {
     struct apic *a = &v->apic;
     u32 *lint0 = &REG(a, APIC_LVT_LINT0);
@@ -221,7 +229,7 @@ static inline void end_of_interrupt(struct vcpu *v)
         vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
     }
     if (UNLIKELY(isr[(APIC_TMR - APIC_ISR) / 4] >> n & 1)) {
-        end_level(v, 32 * word + n);
+        apic_end_level(v, 32 * word + n);
     }
 }
 
@@ -299,6 +307,7 @@ bool apic_set_base(struct vcpu *v, u64 value)
         identify(v);
     }
     vcpu_set_hazard(v, VCPU_HAZARD_EVENT); /* the PIC's line may be the CPU's now */
+    virt->apic_mode(v);
     virt->timer_changed(v);
     return true;
 }
@@ -529,6 +538,9 @@ u32 apic_cr8(const struct vcpu *v)
 void apic_set_cr8(struct vcpu *v, u32 value)
 {
     if (value != apic_cr8(v)) {
+        if (v->apic.virtualized) {
+            apic_refresh(&v->apic);
+        }
         write_tpr(v, value << 4);
     }
 }

@@ -46,6 +46,7 @@ struct apic {
     u32 irr_words, isr_words; /* bit n: word n of IRR, of ISR, is not 0 */
     u32 errors;               /* what the next write to ESR shows */
     u8 ended;                 /* VCPU_HAZARD_EOI: the vector */
+    bool virtualized;         /* the CPU works on regs: irr_words, isr_words by apic_refresh() */
     u64 timer_tsc;            /* host TSC of the timer's next expiry, or APIC_NEVER */
     u64 period;               /* of the timer, in TSC ticks */
     u64 deadline;             /* IA32_TSC_DEADLINE, in the guest's TSC; 0: not armed */
@@ -107,6 +108,10 @@ static inline void apic_take(struct apic *a, u32 vector)
     a->isr_words |= 1u << word;
     APIC_REG(a, APIC_PPR) = vector & 0xf0;
 }
+/* Of a virtualized one: irr_words and isr_words as the page has them. */
+void apic_refresh(struct apic *a);
+/* A level-triggered interrupt has ended: ring 3 will hear of it. */
+void apic_end_level(struct vcpu *v, u32 vector);
 /* Is there an interrupt of the PIC's? It is acknowledged by ring 3 (VX_INTA). */
 bool apic_extint(const struct vcpu *v);
 /* Is there something to collect, or perhaps an interrupt of the PIC's? */

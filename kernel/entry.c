@@ -50,6 +50,12 @@ void vcpu_raise(struct vcpu *v, const struct event *e)
     vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
 }
 
+static void sync(struct vcpu *v)
+{
+    apic_refresh(&v->apic);
+    virt->apic_sync(v);
+}
+
 /* Puts the most urgent event into the entry and asks for windows for the rest. False: nothing was
  * put, ring 3 has to fetch the PIC's interrupt first. */
 static bool deliver(struct vcpu *v)
@@ -59,6 +65,9 @@ static bool deliver(struct vcpu *v)
 
     clear_hazard(v, VCPU_HAZARD_EVENT); /* first: what comes now sets it again */
     apic_collect(v);
+    if (v->apic.virtualized) {
+        sync(v);
+    }
     if (v->event.type != EVENT_NONE) {
         virt->inject(v, &v->event);
         v->event.type = EVENT_NONE;
@@ -73,7 +82,7 @@ static bool deliver(struct vcpu *v)
             virt->set_window(v, WINDOW_NMI, true);
         }
     }
-    u32 vector = apic_next(&v->apic);
+    u32 vector = v->apic.virtualized ? 0 : apic_next(&v->apic); /* the CPU delivers by itself */
     bool extint = apic_extint(v);
     if (taken && (vector || extint)) {
         virt->set_window(v, WINDOW_INTERRUPT, true);
@@ -97,6 +106,10 @@ bool exit_fast_deliver(struct vcpu *v)
         vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
         return false;
     }
+    if (a->virtualized) {
+        sync(v);
+        return true;
+    }
     u32 vector = apic_next(a);
     if (LIKELY(vector) && LIKELY(virt->try_interrupt(v, (u8)vector))) {
         apic_take(a, vector);
@@ -114,6 +127,7 @@ static void take_start(struct vcpu *v)
         v->event.type = EVENT_NONE;
         __atomic_store_n(&v->nmi_pending, 0, __ATOMIC_SEQ_CST);
         apic_init(v);
+        virt->apic_mode(v);
         v->activity = v->apic.base & APIC_BASE_BSP ? VCPU_ACTIVE : VCPU_WAIT_SIPI;
     }
     if (start & APIC_START_SIPI && v->activity == VCPU_WAIT_SIPI) {
@@ -180,6 +194,9 @@ static bool wait_for_event(struct vcpu *v)
 
     clear_hazard(v, VCPU_HAZARD_EVENT); /* first: what comes now sets it again */
     apic_collect(v);
+    if (v->apic.virtualized) {
+        apic_refresh(&v->apic);
+    }
     if (v->activity == VCPU_HALTED &&
         (v->event.type != EVENT_NONE || __atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST) ||
          (open && (apic_next(&v->apic) || apic_extint(v))))) {

@@ -237,6 +237,13 @@ static enum exit_action on_undefined(struct vcpu *v, struct exit *x)
     return fault(v, &x->exception.event);
 }
 
+/* The CPU has carried out the EOI of a level-triggered interrupt. */
+static enum exit_action on_eoi(struct vcpu *v, struct exit *x)
+{
+    apic_end_level(v, (u8)x->qualification);
+    return EXIT_RESUME;
+}
+
 /* Something outside the guest's world that needs nothing more than to have left guest mode. */
 static enum exit_action on_nothing(struct vcpu *v, struct exit *x)
 {
@@ -295,6 +302,7 @@ static enum exit_action (*const handlers[EXIT_COUNT])(struct vcpu *v, struct exi
     [EXIT_UNDEFINED] = on_undefined,
     [EXIT_INIT] = on_nothing,
     [EXIT_SIPI] = on_nothing,
+    [EXIT_EOI] = on_eoi,
     [EXIT_TRIPLE_FAULT] = on_triple_fault,
     [EXIT_ENTRY_FAILURE] = on_impossible,
     [EXIT_UNKNOWN] = on_impossible,

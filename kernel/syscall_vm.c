@@ -36,7 +36,8 @@ s64 sys_vm_create(const struct call *k)
     if (arch_copy_from_user(&args, k->a, sizeof(args))) {
         return E_FAULT;
     }
-    if (!syscall_name_ok(args.name) || !args.cpus || args.cpus > VM_MAX_CPUS) {
+    if (!syscall_name_ok(args.name) || !args.cpus || args.cpus > VM_MAX_CPUS ||
+        args.flags & ~(u32)VM_APICV) {
         return E_INVAL;
     }
     if (args.payer) {

@@ -117,6 +117,11 @@ struct virt {
     void (*get_state)(struct vcpu *v, struct vcpu_state *s, u32 groups);
     int (*set_state)(struct vcpu *v, const struct vcpu_state *s, u32 groups);
 
+    /* Into x2APIC mode or out of it, or INIT: may make v->apic.virtualized. While it is so the CPU
+     * delivers what is in IRR and carries out EOI and TPR; sync tells it what we changed there. */
+    void (*apic_mode)(struct vcpu *v);
+    void (*apic_sync)(struct vcpu *v);
+
     /* v->apic.timer_tsc has changed: the guest is left by then. */
     void (*timer_changed)(struct vcpu *v);
 

@@ -33,6 +33,7 @@ struct vm *vm_create(const struct vm_args *args, struct process *payer)
     memcpy(vm->name, args->name, NAME_LEN);
     vm->name[NAME_LEN - 1] = 0;
     vm->cpus = args->cpus;
+    vm->flags = args->flags;
     vm->id = owner_new();
     vm->cpuid = vm->id ? cpuid_create(args->cpus) : NULL;
     if (!vm->cpuid || !pt_init(&vm->npt, format, &process_pt_memory, payer, levels, 0)) {

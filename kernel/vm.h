@@ -28,7 +28,8 @@ struct vm_ram {
 struct vm {
     struct object object;
     char name[NAME_LEN];
-    u32 id; /* unique while it lives, 1.. ; also the owner tag of its frames */
+    u32 flags; /* VM_* */
+    u32 id;    /* unique while it lives, 1.. ; also the owner tag of its frames */
     u32 cpus;
     struct spinlock lock; /* npt, ram */
     struct pagetable npt;

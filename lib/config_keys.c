@@ -238,6 +238,11 @@ static bool key_populate(struct config_parser *p, struct config_str v)
     return read_yes_no(p, v, &p->guest->populate);
 }
 
+static bool key_apicv(struct config_parser *p, struct config_str v)
+{
+    return read_yes_no(p, v, &p->guest->apicv);
+}
+
 static bool key_test_device(struct config_parser *p, struct config_str v)
 {
     return read_yes_no(p, v, &p->guest->test_device);
@@ -373,6 +378,7 @@ const struct config_key config_guest_keys[GUEST_KEYS] = {
     [G_MEMORY] = {"memory",        key_memory,        false},
     [G_POPULATE] = {"populate",      key_populate,      false},
     [G_TEST_DEVICE] = {"test-device",   key_test_device,   false},
+    [G_APICV] = {"apicv",         key_apicv,         false},
     [G_CPUS] = {"cpus",          key_cpus,          false},
     [G_COUNT] = {"count",         key_count,         false},
     [G_WEIGHT] = {"weight",        key_weight,        false},

@@ -13,6 +13,7 @@ enum guest_key {
     G_MEMORY,
     G_POPULATE,
     G_TEST_DEVICE,
+    G_APICV,
     G_CPUS,
     G_COUNT,
     G_WEIGHT,

@@ -23,6 +23,7 @@ TESTS = (
               lines=(r"\[eight\] smp: SUCCESS", r"guest idle: success .* \d{1,3} exits")),
     GuestTest("isolation", "tests/guest/isolation.conf", 240,
               lines=(r"\[intruder\] intruder: SUCCESS", r"\[memcheck\] memcheck: SUCCESS")),
+    GuestTest("apicv", "tests/guest/apicv.conf", 120),
     GuestTest("lifecycle", "tests/guest/lifecycle.conf", 120),
     GuestTest("large", "tests/guest/large.conf", 200, options=("--memory", "8G")),
     GuestTest("selftest", "tests/guest/selftest.conf", 150, lines=("self-test in ring 3: passed",)),

@@ -333,6 +333,7 @@ const struct virt virt_vmx = {
     .vcpu_destroy = fake_vcpu_destroy,
     .reset = fake_reset,
     .start = fake_start,
+    .apic_mode = fake_timer_changed,
     .timer_changed = fake_timer_changed,
     .load = fake_load,
     .unload = fake_unload,

@@ -61,7 +61,8 @@ static void fake_timer_changed(struct vcpu *v)
     timer_changes++;
 }
 
-static const struct virt fake_virt = {.timer_changed = fake_timer_changed};
+static const struct virt fake_virt = {.timer_changed = fake_timer_changed,
+                                      .apic_mode = fake_timer_changed};
 const struct virt *virt = &fake_virt;
 
 static inline void fake_check(bool ok)

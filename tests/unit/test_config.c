@@ -61,6 +61,7 @@ static void defaults(void **state)
     assert_int_equal(g->options.len, 0);
     assert_int_equal(g->memory_bytes, 16 << 20);
     assert_true(g->populate);
+    assert_false(g->apicv);
     assert_false(g->test_device);
     assert_int_equal(g->cpus, 1);
     assert_int_equal(g->count, 1);
@@ -93,6 +94,7 @@ static void every_key(void **state)
            "memory = 0x40M\r\n"
            "populate = no\r\n"
            "test-device = yes\r\n"
+           "apicv = yes\r\n"
            "cpus = 4\r\n"
            "count = 3\r\n"
            "weight = 10000\r\n"
@@ -127,6 +129,7 @@ static void every_key(void **state)
     assert_int_equal(g->memory_bytes, 64 << 20);
     assert_false(g->populate);
     assert_true(g->test_device);
+    assert_true(g->apicv);
     assert_int_equal(g->cpus, 4);
     assert_int_equal(g->count, 3);
     assert_int_equal(g->weight, 10000);

@@ -396,11 +396,13 @@ static void check_vm_args(void)
 {
     const u32 number = SYS_VM_CREATE;
     const struct user_args args = {{GOOD}};
-    const struct vm_args good = {"guest", 1, 0};
+    const struct vm_args good = {.name = "guest", .cpus = 1};
 
     SET(struct vm_args, cpus, 0, E_INVAL);
     SET(struct vm_args, cpus, VM_MAX_CPUS + 1, E_INVAL);
     SET(struct vm_args, cpus, ~0u, E_INVAL);
+    SET(struct vm_args, flags, VM_APICV << 1, E_INVAL);
+    SET(struct vm_args, flags, ~0u, E_INVAL);
     SET(struct vm_args, payer, 255, E_HANDLE);
     SET(struct vm_args, payer, (handle_t)full[VM], E_HANDLE);
     SET(struct vm_args, payer, (handle_t)bare[PROCESS], E_RIGHTS);

@@ -64,8 +64,10 @@ void arch_spin_poll(void)
 {
 }
 
-static const struct virt fake_virt = {
-    .read = fake_read, .write = fake_write, .timer_changed = fake_timer_changed};
+static const struct virt fake_virt = {.read = fake_read,
+                                      .write = fake_write,
+                                      .timer_changed = fake_timer_changed,
+                                      .apic_mode = fake_timer_changed};
 const struct virt *virt = &fake_virt;
 u64 arch_tsc_hz = 2400000000;
 

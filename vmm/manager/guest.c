@@ -191,7 +191,9 @@ static const char *fill_params(struct manager *m, struct guest *g, handle_t vm_i
 
 static const char *create_vm(struct guest *g, handle_t *vm_in_child)
 {
-    struct vm_args args = {.cpus = g->config->cpus, .payer = g->child.process};
+    struct vm_args args = {.cpus = g->config->cpus,
+                           .payer = g->child.process,
+                           .flags = g->config->apicv ? VM_APICV : 0};
 
     format_buffer(args.name, sizeof(args.name), "%s", g->name);
     s64 h = sys_vm_create(&args);

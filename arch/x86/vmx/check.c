@@ -67,6 +67,8 @@ static void check_execution(struct vmx_check *c)
          "virtual NMIs need NMI exiting");
     RULE(c, pin & PIN_VIRTUAL_NMIS || !(proc & PROC_NMI_WINDOW), PROC_CONTROLS,
          "NMI-window exiting needs virtual NMIs");
+    RULE(c, !(proc & PROC_TPR_SHADOW) || page_address(c, SNAP(c, VIRTUAL_APIC)), VIRTUAL_APIC,
+         "a page's physical address");
     RULE(c, proc & PROC_TPR_SHADOW || !(proc2 & apic), PROC2_CONTROLS,
          "APIC virtualization needs the TPR shadow");
     RULE(c, !(proc2 & PROC2_VIRT_X2APIC) || !(proc2 & PROC2_VIRT_APIC_ACCESSES), PROC2_CONTROLS,

@@ -59,6 +59,8 @@
 #define PROC2_PT_USES_GPA        BIT(24)
 #define PROC2_ENCLV_EXITING      BIT(28)
 
+#define PROC2_APICV              (PROC2_VIRT_X2APIC | PROC2_APIC_REGISTER_VIRT | PROC2_VIRT_INTR_DELIVERY)
+
 /* VM-exit controls */
 #define EXIT_SAVE_DEBUG         BIT(2)
 #define EXIT_HOST_64            BIT(9)

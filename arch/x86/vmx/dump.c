@@ -38,6 +38,14 @@ static bool has_field(u32 encoding)
         return vmx_caps.proc2 & PROC2_ENCLS_EXITING;
     case VMCS_ENCLV_BITMAP:
         return vmx_caps.proc2 & PROC2_ENCLV_EXITING;
+    case VMCS_GUEST_INTR_STATUS:
+    case VMCS_VIRTUAL_APIC:
+    case VMCS_EOI_EXIT_BITMAP_0:
+    case VMCS_EOI_EXIT_BITMAP_1:
+    case VMCS_EOI_EXIT_BITMAP_2:
+    case VMCS_EOI_EXIT_BITMAP_3:
+    case VMCS_TPR_THRESHOLD:
+        return vmx_caps.apicv;
     case VMCS_PLE_GAP:
     case VMCS_PLE_WINDOW:
         return vmx_caps.proc2 & PROC2_PAUSE_LOOP_EXITING;

@@ -25,6 +25,7 @@ static const u8 plain_kinds[] = {
     [REASON_HLT] = EXIT_HLT + 1,
     [REASON_INVD] = EXIT_WBINVD + 1,
     [REASON_VMCALL] = EXIT_HYPERCALL + 1,
+    [REASON_EOI] = EXIT_EOI + 1,
     [REASON_MOV_DR] = EXIT_DR + 1,
     [REASON_RDMSR] = EXIT_RDMSR + 1,
     [REASON_WRMSR] = EXIT_WRMSR + 1,

@@ -140,10 +140,17 @@
 
 /* Fields that exist only with their control: never read unless it is on. */
 #define VMCS_OPTIONAL_FIELDS(X)                                                                    \
-    X(VPID, 0x0000)         /* PROC2_ENABLE_VPID */                                                \
-    X(ENCLS_BITMAP, 0x202e) /* PROC2_ENCLS_EXITING */                                              \
-    X(ENCLV_BITMAP, 0x2036) /* PROC2_ENCLV_EXITING */                                              \
-    X(PLE_GAP, 0x4020)      /* PROC2_PAUSE_LOOP_EXITING */                                         \
+    X(VPID, 0x0000)              /* PROC2_ENABLE_VPID */                                           \
+    X(GUEST_INTR_STATUS, 0x0810) /* PROC2_VIRT_INTR_DELIVERY */                                    \
+    X(VIRTUAL_APIC, 0x2012)      /* PROC_TPR_SHADOW */                                             \
+    X(EOI_EXIT_BITMAP_0, 0x201c) /* PROC2_VIRT_INTR_DELIVERY, four */                              \
+    X(EOI_EXIT_BITMAP_1, 0x201e)                                                                   \
+    X(EOI_EXIT_BITMAP_2, 0x2020)                                                                   \
+    X(EOI_EXIT_BITMAP_3, 0x2022)                                                                   \
+    X(TPR_THRESHOLD, 0x401c) /* PROC_TPR_SHADOW */                                                 \
+    X(ENCLS_BITMAP, 0x202e)  /* PROC2_ENCLS_EXITING */                                             \
+    X(ENCLV_BITMAP, 0x2036)  /* PROC2_ENCLV_EXITING */                                             \
+    X(PLE_GAP, 0x4020)       /* PROC2_PAUSE_LOOP_EXITING */                                        \
     X(PLE_WINDOW, 0x4022)
 
 enum vmcs_field {

@@ -124,6 +124,9 @@ static const char *vmx_preflight(void)
     for (u32 i = 0; i < ARRAY_SIZE(msrs_passed); i++) {
         pass_msr(arch_pool_ptr(msr_bitmap), msrs_passed[i]);
     }
+    if (!vmx_apicv_init(msr_bitmap)) {
+        return "there is too little memory";
+    }
     return NULL;
 }
 
@@ -476,6 +479,8 @@ const struct virt virt_vmx = {
     .give_debug = vmx_give_debug,
     .get_state = vmx_get_state,
     .set_state = vmx_set_state,
+    .apic_mode = vmx_apic_mode,
+    .apic_sync = vmx_apic_sync,
     .timer_changed = vmx_arm_timer,
     .can_take = vmx_can_take,
     .set_window = vmx_set_window,

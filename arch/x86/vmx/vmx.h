@@ -17,6 +17,7 @@ struct vmx_vcpu {
     bool syscall_live; /* STAR, LSTAR and FMASK of the CPU are the guest's */
     bool checked;      /* the VMCS passed its first consistency check */
     u32 proc;          /* the control field's current value */
+    u64 eoi_exits[4];  /* likewise */
     u64 eptp;
     u64 host_cr3;   /* the control field's current value */
     s32 active_cpu; /* the CPU that caches its VMCS, -1: none (VMCLEAR done) */
@@ -76,6 +77,12 @@ void vmx_inject(struct vcpu *v, const struct event *e);
 bool vmx_try_interrupt(struct vcpu *v, u8 vector);
 /* An event whose delivery the last exit interrupted is queued again in v->event. */
 void vmx_take_vectoring(struct vcpu *v);
+
+/* apicv.c: local APICs by the CPU. bitmap is the MSR bitmap of all other guests. False: no memory.
+ */
+bool vmx_apicv_init(hpa_t bitmap);
+void vmx_apic_mode(struct vcpu *v);
+void vmx_apic_sync(struct vcpu *v);
 
 /* exit.c */
 void vmx_run(struct vcpu *v);
