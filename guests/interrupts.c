@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * External interrupts and NMIs: pending until they can be taken, taken at exactly the right
- * instruction, in the right order, each once, on stacks that were never touched. Socle's test
- * hypercall makes them pending; on a bare machine the local APIC does.
+ * instruction, in the right order, each once, on stacks that were never touched. The local APIC's
+ * IPIs to itself make them pending.
  */
 #include "guests/lib/boot.h"
 #include "guests/lib/code.h"
