@@ -5,7 +5,7 @@ CONFIG  ?= guests/example.conf
 RUN     ?= --cpus 2
 BUILD_ABS := $(abspath $(BUILD))
 
-.PHONY: setup ready image run lint tools-test e2e bench test
+.PHONY: setup ready image run lint tools-test e2e matrix bench test
 setup: ## install what the build and the tests need, fetch the emulator
 	$(Q)tools/setup
 
@@ -27,7 +27,10 @@ tools-test: ## tests of the host side's own tools
 	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest tools tests/tools
 
 e2e: all ## the whole system on emulated machines (E2E="-k name" for some)
-	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest e2e tests/e2e $(E2E)
+	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest e2e tests/e2e -m "not matrix" $(E2E)
+
+matrix: all ## the in-guest tests on all CPU models, CPU counts and interleavings
+	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest matrix tests/e2e -m matrix $(E2E)
 
 bench: all ## measure on the emulator, write $(BUILD)/bench.json
 	$(Q)BUILD=$(BUILD_ABS) tools/bench.py

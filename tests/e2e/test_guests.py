@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The in-guest tests (tests/guest/list.py) on the CPU models, CPU counts and interleavings that matter. With
-E2E_FULL=1 every test runs in every place."""
-import os
+"""The in-guest tests (tests/guest/list.py) on the CPU models, CPU counts and interleavings that matter: in a few
+places by `make e2e`, in all others by `make matrix`."""
 import sys
 
 import pytest
@@ -24,27 +23,31 @@ EVERYWHERE += [(SKYLAKE, 2, quantum) for quantum in (1, 3, 32)]
 MANY = [(SKYLAKE, cpus, quantum) for cpus in (2, 4) for quantum in (1, 3, 16, 32)] + [(SKYLAKE, 1, 16)]
 MANY += [(model, cpus, 16) for model in (SANDY, HASWELL, CNL, SAPPHIRE) for cpus in (2, 4)]
 SOME = [(SKYLAKE, 2, 16), (SKYLAKE, 4, 3), (SKYLAKE, 1, 16), (SANDY, 2, 16), (HASWELL, 4, 16), (CNL, 1, 16)]
+ONCE = SOME[:1]
+# test: (places of `make e2e`, more places of `make matrix`)
 PLACES = {
-    "suite": EVERYWHERE,
-    "pc": EVERYWHERE + [(SAPPHIRE, 2, 16), (SAPPHIRE, 4, 3)],
-    "smp": MANY,
-    "isolation": SOME,
-    "lifecycle": SOME,
-    "failure": [(SKYLAKE, 2, 16)],
-    "example": [(SKYLAKE, 2, 16), (SANDY, 4, 16)],
+    "suite": ([(SKYLAKE, 2, 16), (SANDY, 4, 16), (HASWELL, 1, 16), (CNL, 2, 16), (SKYLAKE, 2, 3)], EVERYWHERE),
+    "pc": ([(SKYLAKE, 2, 16), (SANDY, 1, 16)], EVERYWHERE + [(SAPPHIRE, 2, 16), (SAPPHIRE, 4, 3)]),
+    "smp": ([(SKYLAKE, 2, 16), (SKYLAKE, 4, 3), (CNL, 2, 16)], MANY),
+    "isolation": (ONCE, SOME),
+    "lifecycle": ([(SKYLAKE, 2, 16), (HASWELL, 4, 16)], SOME),
+    "failure": (ONCE, ()),
+    "example": (ONCE, [(SANDY, 4, 16)]),
 }
 
 
 def cases():
     """All (test, model, cpus, quantum)."""
     for test in TESTS:
-        places = EVERYWHERE if os.environ.get("E2E_FULL") else PLACES.get(test.name, SOME[:1])
-        for model, cpus, quantum in places:
-            yield pytest.param(test, model, cpus, quantum, id=f"{test.name}-{model}-{cpus}cpu-q{quantum}")
+        quick, more = PLACES.get(test.name, (ONCE, ()))
+        for place in [*quick, *(place for place in more if place not in quick)]:
+            marks = () if place in quick else pytest.mark.matrix
+            yield pytest.param(test, *place, id="{}-{}-{}cpu-q{}".format(test.name, *place), marks=marks)
 
 
 @pytest.mark.parametrize("test, model, cpus, quantum", cases())
 def test_guests(tmp_path, test, model, cpus, quantum):
     """Ends as the list says."""
     run(tmp_path, ROOT / test.config, "--cpu", model, "--cpus", cpus, "--quantum", quantum,
-        *test.options, *MORE_OPTIONS.get(model, ()), timeout=test.timeout * SLOWDOWN).expect(test.status, *test.lines, never=test.never)
+        *test.options, *MORE_OPTIONS.get(model, ()), timeout=test.timeout * SLOWDOWN).expect(
+            test.status, *test.lines, never=test.never)
