@@ -160,7 +160,7 @@ struct thread_args {
 struct thread_times {
     u64 run_tsc;
     u64 wait_tsc, longest_wait_tsc; /* runnable, and another one ran */
-    u64 lag_tsc; /* the most that it was behind those that had most, when its turn came */
+    u64 lag_tsc; /* the most that it was behind the average of its CPU, when its turn came */
 };
 
 /* Memory. */

@@ -141,8 +141,16 @@ void runqueue_account(struct runqueue *q, u64 now)
     move_zero(q, last ? q->head->vruntime : t->vruntime);
 }
 
-void runqueue_begin(struct runqueue *q, struct thread *t, u64 now)
+static void not_before(struct thread *t, u64 vruntime)
 {
+    if (virtual_before(t->vruntime, vruntime)) {
+        t->vruntime = vruntime;
+    }
+}
+
+void runqueue_begin(struct runqueue *q, u64 now)
+{
+    struct thread *t = q->cpu->current;
     struct thread_times *s = &t->times;
 
     if (now >= q->turn_end) { /* not later at each switch: what is due comes in a turn's time */
@@ -155,7 +163,11 @@ void runqueue_begin(struct runqueue *q, struct thread *t, u64 now)
     }
     t->share_clock = share_charge(t->process->share, now, 0);
     u64 waited = now > t->queued_tsc ? now - t->queued_tsc : 0;
-    s64 lag = (s64)(runqueue_now(q) + q->ahead - t->vruntime);
+    /* what it has coming may have become worth more, since siblings sleep now */
+    runqueue_deadline(t);
+    u64 at = runqueue_now(q);
+    not_before(t, at - REACH * t->vslice);
+    s64 lag = (s64)(at - t->vruntime);
     s->wait_tsc += waited;
     s->longest_wait_tsc = MAX(s->longest_wait_tsc, waited);
     if (lag > 0) {
@@ -174,13 +186,6 @@ static u64 arrival(struct runqueue *q, struct thread *t)
     }
     runqueue_deadline(t);
     return runqueue_now(q);
-}
-
-static void not_before(struct thread *t, u64 vruntime)
-{
-    if (virtual_before(t->vruntime, vruntime)) {
-        t->vruntime = vruntime;
-    }
 }
 
 /* What all threads of a share have had counts for each: or they would only have to take turns. */
@@ -299,7 +304,6 @@ bool board_has(u32 cpu)
 s32 board_latest(struct runqueue *q, const struct offer *own)
 {
     struct notice best;
-    s64 ahead = 0;
     s32 found = -1;
 
     for (u32 i = 0; i < cpu_count; i++) {
@@ -307,13 +311,11 @@ s32 board_latest(struct runqueue *q, const struct offer *own)
         if (!n.mask || i == q->cpu->id) {
             continue;
         }
-        ahead = own ? MAX(ahead, (s64)(n.now - own->now)) : 0;
         if (n.mask & BIT(q->cpu->id) && is_late(&n, own) && (found < 0 || is_later(&n, &best))) {
             found = (s32)i;
             best = n;
         }
     }
-    q->ahead = (u64)ahead;
     if (own) {
         __atomic_store_n(&recent, own->now, __ATOMIC_RELAXED);
     }

@@ -35,7 +35,6 @@ struct runqueue {
     /* The average of their virtual times, each weighted as the thread is: zero + moment / pull. */
     u64 zero; /* never goes back */
     s64 moment, pull;
-    u64 ahead;              /* by how much another CPU's was ahead of it, when this one looked */
     u64 turn_end;           /* until then none that wakes takes the place of the one that runs */
     u64 look_tsc;           /* when this CPU looks at the board again */
     bool pass;              /* current gives its turn to any other */
@@ -83,8 +82,8 @@ struct thread *runqueue_best(struct runqueue *q, struct thread *me);
  * too: the place that it gets follows the virtual time. */
 void runqueue_account(struct runqueue *q, u64 now);
 
-/* The thread that q's CPU switches to begins to run. */
-void runqueue_begin(struct runqueue *q, struct thread *t, u64 now);
+/* The thread that q's CPU runs from now on begins. */
+void runqueue_begin(struct runqueue *q, u64 now);
 
 /* Where t begins that is new, has slept, or comes from another queue. */
 void runqueue_place_new(struct runqueue *q, struct thread *t);
@@ -99,8 +98,7 @@ u64 runqueue_publish(struct runqueue *q);
 bool board_has(u32 cpu);
 
 /* The CPU whose thread on the board has waited longest among those that q's CPU may take and that
- * should run before what it has; own NULL: it has nothing. -1: none. Also notes the others' times.
- * No lock held. */
+ * should run before what it has; own NULL: it has nothing. -1: none. No lock held. */
 s32 board_latest(struct runqueue *q, const struct offer *own);
 
 /* The thread of q that the CPU `to` may take and should run before what that has; NULL. */

@@ -196,8 +196,8 @@ static void switch_thread(struct runqueue *q)
         vcpu_leave_msrs(c);
     }
     c->slice_end = next == c->idle ? ~0ull : now + (next->woken ? turn_tsc() : slice_tsc());
-    runqueue_begin(q, next, now);
     c->current = next;
+    runqueue_begin(q, now);
     c->kernel_rsp = (u64)next->stack;
     c->switches++;
     if (!(next->affinity & BIT(c->id))) {

@@ -29,6 +29,7 @@ PLACES = {
     "suite": ([(SKYLAKE, 2, 16), (SANDY, 4, 16), (HASWELL, 1, 16), (CNL, 2, 16), (SKYLAKE, 2, 3)], EVERYWHERE),
     "pc": ([(SKYLAKE, 2, 16), (SANDY, 1, 16)], EVERYWHERE + [(SAPPHIRE, 2, 16), (SAPPHIRE, 4, 3)]),
     "smp": ([(SKYLAKE, 2, 16), (SKYLAKE, 4, 3), (CNL, 2, 16)], MANY),
+    "flood": ([(SKYLAKE, 4, 16)], [(SKYLAKE, 4, 3), (CNL, 4, 16)]),
     "isolation": (ONCE, SOME),
     "lifecycle": ([(SKYLAKE, 2, 16), (HASWELL, 4, 16)], SOME),
     "failure": (ONCE, ()),

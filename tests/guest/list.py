@@ -21,6 +21,8 @@ TESTS = (
     GuestTest("pc", "tests/guest/pc.conf", 240, lines=(r"13 guests ended as expected",)),
     GuestTest("smp", "tests/guest/smp.conf", 240,
               lines=(r"\[eight\] smp: SUCCESS", r"guest idle: success .* \d{1,3} exits")),
+    GuestTest("flood", "tests/guest/flood.conf", 240,
+              lines=(r"\[neighbour\] share: SUCCESS", r"\[beside\] share: SUCCESS")),
     GuestTest("isolation", "tests/guest/isolation.conf", 240,
               lines=(r"\[intruder\] intruder: SUCCESS", r"\[memcheck\] memcheck: SUCCESS")),
     GuestTest("apicv", "tests/guest/apicv.conf", 120),

@@ -177,6 +177,11 @@ static void values(struct child_page *page)
     p.kernel_bytes = 0;
     EXPECT(page, sys_process_create(&p), E_NO_MEMORY);
     p.kernel_bytes = 16384;
+    p.weight = 1; /* of a share of its own, which the first program alone can give */
+    EXPECT(page, sys_process_create(&p), E_RIGHTS);
+    p.weight = 10001;
+    EXPECT(page, sys_process_create(&p), E_INVAL);
+    p.weight = 0;
     p.event = 250;
     EXPECT(page, sys_process_create(&p), E_HANDLE);
 

@@ -63,5 +63,7 @@ void report_ring3_tests(struct manager *m);
 void report_first_guest(struct manager *m);
 void report_list(struct manager *m);
 void report_stats(struct manager *m, const struct guest *g);
+/* What the scheduler gave to each guest. */
+void report_shares(struct manager *m);
 
 #endif

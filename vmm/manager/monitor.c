@@ -28,6 +28,13 @@ static void run_stats(struct manager *m, struct guest *g, const char *rest)
     report_stats(m, g);
 }
 
+static void run_shares(struct manager *m, struct guest *g, const char *rest)
+{
+    (void)g;
+    (void)rest;
+    report_shares(m);
+}
+
 static void run_isolation(struct manager *m, struct guest *g, const char *rest)
 {
     (void)g;
@@ -75,7 +82,8 @@ static void run_panic(struct manager *m, struct guest *g, const char *rest)
 static const struct command commands[] = {
     {"help",      NULL,        "this list",                                   run_help     },
     {"list",      NULL,        "the guests and what they do",                 run_list     },
-    {"stats",     "NAME",      "exits and memory of a guest",                 run_stats    },
+    {"stats",     "NAME",      "exits, memory and CPU time of a guest",       run_stats    },
+    {"shares",    NULL,        "what the scheduler gave each guest",          run_shares   },
     {"isolation", NULL,        "check that nobody can reach what is others'", run_isolation},
     {"send",      "NAME TEXT", "type a line on a guest's console",            run_send     },
     {"kill",      "NAME",      "end a guest",                                 run_kill     },

@@ -268,3 +268,31 @@ void report_stats(struct manager *m, const struct guest *g)
         }
     }
 }
+
+/* All at the same moment, as far as that goes: they are asked first. */
+void report_shares(struct manager *m)
+{
+    struct thread_times sums[CONFIG_MAX_INSTANCES] = {0};
+    struct vm_stats s;
+
+    for (u32 i = 0; i < m->guest_count; i++) {
+        const struct guest *g = &m->guests[i];
+        bool known = g->vm && !sys_vm_stats(g->vm, &s);
+        for (u32 v = 0; known && v < VM_MAX_CPUS; v++) {
+            struct thread_times *sum = &sums[i];
+            sum->run_tsc += s.vcpu[v].run_tsc;
+            sum->wait_tsc += s.vcpu[v].wait_tsc;
+            sum->longest_wait_tsc = MAX(sum->longest_wait_tsc, s.vcpu[v].longest_wait_tsc);
+            sum->lag_tsc = MAX(sum->lag_tsc, s.vcpu[v].lag_tsc);
+        }
+    }
+    for (u32 i = 0; i < m->guest_count; i++) {
+        const struct thread_times *t = &sums[i];
+        if (t->run_tsc) {
+            output_line(&m->out,
+                        "  %-20s %2u cpus ran %lu us, waited %lu us, %lu at once; behind by %lu us",
+                        m->guests[i].name, m->guests[i].config->cpus, us(m, t->run_tsc),
+                        us(m, t->wait_tsc), us(m, t->longest_wait_tsc), us(m, t->lag_tsc));
+        }
+    }
+}
