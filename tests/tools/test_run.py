@@ -123,7 +123,8 @@ def test_interrupted_run_leaves_nothing(host):
     """Ctrl-C ends emulator and files."""
     host.bochs("say socle: starts", f"save {host.folder}/started", "sleep 60")
     child = subprocess.Popen(host.command("run", host.config(), "--platform", "bochs"), env=host.environment,
-                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # may be off here
     for _ in range(200):
         if (host.folder / "started").exists():
             break
