@@ -183,6 +183,18 @@ static void level(void)
     CHECK_EQ(apic_bit(APIC_TMR, VECTOR), 0);
     irq_window();
     CHECK_EQ(irq_taken.count, 2);
+    /* and so has an edge of the same pin, after a level */
+    ioapic_set(PIN, entry);
+    line_up();
+    CHECK_EQ(apic_bit(APIC_TMR, VECTOR), 1);
+    line_down();
+    irq_window();
+    ioapic_set(PIN, to_me() | VECTOR);
+    line_up();
+    CHECK_EQ(apic_bit(APIC_TMR, VECTOR), 0);
+    irq_window();
+    CHECK_EQ(irq_taken.count, 4);
+    line_down();
 }
 
 /* Masked, given another vector or made an edge while it is in service. */

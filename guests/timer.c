@@ -8,6 +8,7 @@
 #include "guests/lib/boot.h"
 #include "guests/lib/clock.h"
 #include "guests/lib/irq.h"
+#include "guests/lib/smp.h"
 #include "guests/lib/socle.h"
 #include "guests/lib/test.h"
 #include "lib/format.h"
@@ -180,7 +181,7 @@ static void stopping(void)
         start(LVT_TIMER_ONE_SHOT, ms);
         apic_set_mode(APIC_MODE_OFF);
         apic_set_mode(mode);
-        apic_reset();
+        apic_write(APIC_SVR, SVR_ENABLE | APIC_SPURIOUS);
         apic_write(APIC_LVT_TIMER, VECTOR);
         pass(tsc_of(2 * ms));
         CHECK_EQ(irq_taken.count, 0);
@@ -240,6 +241,46 @@ static void no_burst(void)
               most, closed - opened, ticks);
     }
     apic_write(APIC_TIMER_INITIAL, 0);
+}
+
+static void hog(void *arg)
+{
+    (void)arg;
+    for (;;) {
+        __asm__ volatile("");
+    }
+}
+
+/* Another vCPU takes the CPU away for much longer than a period: what was missed meanwhile is one
+ * interrupt, and the next one comes when it is due again. */
+static void away(void)
+{
+    u64 period, longest = 0;
+
+    if (!begin()) {
+        return;
+    }
+    if (smp_init() < 2 || !smp_start(1)) {
+        test_skip("away: one CPU");
+        return;
+    }
+    period = tsc_of(apic_hz / 2000);
+    smp_call(1, hog, NULL);
+    irq_expect(32, 255);
+    start(LVT_TIMER_PERIODIC, (u32)(apic_hz / 2000));
+    wait_for(IRQ_LOG);
+    apic_write(APIC_TIMER_INITIAL, 0);
+    smp_stop(1);
+    CHECK(irq_taken.count >= IRQ_LOG, "%u interrupts", irq_taken.count);
+    for (u32 i = 0; i + 2 < IRQ_LOG; i++) {
+        longest = MAX(longest, irq_taken.tsc[i + 1] - irq_taken.tsc[i]);
+        CHECK(irq_taken.tsc[i + 2] - irq_taken.tsc[i] >= period - period / 16,
+              "interrupts %u to %u within %lu ticks, with a period of %lu", i, i + 2,
+              irq_taken.tsc[i + 2] - irq_taken.tsc[i], period);
+    }
+    if (longest < 3 * period) {
+        test_skip("away: nobody took the CPU away");
+    }
 }
 
 static void halting(void)
@@ -423,6 +464,7 @@ void guest_main(void)
         {"stopping",         stopping        },
         {"periodic",         periodic        },
         {"no-burst",         no_burst        },
+        {"away",             away            },
         {"halting",          halting         },
         {"past",             past            },
         {"future",           future          },

@@ -6,6 +6,7 @@
 #ifndef GUESTS_LIB_SMP_H
 #define GUESTS_LIB_SMP_H
 
+#include "guests/lib/clock.h"
 #include "guests/lib/trap.h"
 #include "lib/types.h"
 
@@ -41,8 +42,8 @@ bool smp_wait(u32 cpu);
 /* The same work on all CPUs that run, this one too, at the same time; false as above. */
 bool smp_call_all(smp_work_t work, void *arg);
 
-/* Waits until a condition holds, with PAUSE, at most for that many ticks; whether it holds. */
-#define SMP_PATIENCE (4000000000ull)
+/* Waits until a condition holds, with PAUSE, at most for three seconds; whether it holds. */
+#define SMP_PATIENCE (3 * clock_tsc_hz())
 #define WAIT_UNTIL(condition)                                                                      \
     ({                                                                                             \
         u64 wait_start = rdtsc();                                                                  \
