@@ -26,7 +26,7 @@
 #define BATCH        64 /* steps of work between two looks at the clock */
 #define GAP          4  /* so many times the usual between two looks: something else had the CPU */
 
-static u64 window, windows, window_ms, base, slice;
+static u64 window, windows, base, slice;
 static u64 had[MAX_WINDOWS]; /* by all CPUs */
 static struct worker {
     u64 done[MAX_WINDOWS];   /* batches */
@@ -76,6 +76,8 @@ static void compute(void *arg)
 
 static void tell(void)
 {
+    u64 ticks_per_ms = MAX(clock_tsc_hz() / 1000, 1ull);
+
     for (u64 n = 0; n < windows; n++) {
         u64 done = 0;
         had[n] = 0;
@@ -84,7 +86,7 @@ static void tell(void)
             had[n] += workers[i].had[n];
         }
         print("share: window %lu of clock %lu: %lu done in %lu us\n", n, base / window + n, done,
-              had[n] * 1000 / (window / window_ms));
+              had[n] * 1000 / ticks_per_ms);
     }
 }
 
@@ -92,7 +94,7 @@ static void tell(void)
 static u64 lag_of(const struct worker *w, u64 samples)
 {
     s64 all = w->sample[samples - 1], most = 0, sum = 0;
-    u64 batches = slice / w->quickest;
+    u64 batches = MAX(slice / MAX(w->quickest, 1ull), 1ull);
 
     for (u64 k = 0; k < samples; k++) {
         s64 behind = all * (s64)(k + 1) / (s64)samples - (s64)w->sample[k];
@@ -105,7 +107,7 @@ static u64 lag_of(const struct worker *w, u64 samples)
 static void lag(void)
 {
     u64 most = boot_option_number("lag", 0), worst = 0;
-    u64 samples = MIN(windows * window / slice, (u64)MAX_SAMPLES);
+    u64 samples = MAX(MIN(windows * window / slice, (u64)MAX_SAMPLES), 1ull);
 
     for (u32 i = 0; i < smp_count() && most; i++) {
         u64 l = lag_of(&workers[i], samples);
@@ -127,7 +129,7 @@ static void even(void)
     for (u64 n = 0; n < windows; n++) {
         in[(base / window + n) & 1] += had[n];
     }
-    print("share: %lu of 1000 in the odd windows\n", in[1] * 1000 / in[0]);
+    print("share: %lu of 1000 in the odd windows\n", in[1] * 1000 / MAX(in[0], 1ull));
     CHECK(in[1] * 100 >= in[0] * percent, "odd windows gave %lu, even ones %lu", in[1], in[0]);
 }
 
@@ -136,9 +138,8 @@ static void measure(void)
     u64 hz = clock_tsc_hz();
 
     slice = hz / SLICES_PER_S;
-    windows = MIN(boot_option_number("windows", 4), (u64)MAX_WINDOWS) & ~1ull;
-    window_ms = boot_option_number("ms", 250);
-    window = hz / 1000 * window_ms;
+    windows = MAX(MIN(boot_option_number("windows", 4), (u64)MAX_WINDOWS), 2ull) & ~1ull;
+    window = hz / 1000 * MAX(boot_option_number("ms", 250), 1ull);
     smp_init();
     smp_start_all();
     CHECK(smp_count() <= CPUS, "%u CPUs", smp_count());
