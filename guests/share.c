@@ -76,7 +76,7 @@ static void compute(void *arg)
 
 static void tell(void)
 {
-    u64 ticks_per_ms = MAX(clock_tsc_hz() / 1000, 1ull);
+    u64 ticks_per_ms = MAX(clock_tsc_hz() / 1000, (u64)1);
 
     for (u64 n = 0; n < windows; n++) {
         u64 done = 0;
@@ -94,7 +94,7 @@ static void tell(void)
 static u64 lag_of(const struct worker *w, u64 samples)
 {
     s64 all = w->sample[samples - 1], most = 0, sum = 0;
-    u64 batches = MAX(slice / MAX(w->quickest, 1ull), 1ull);
+    u64 batches = MAX(slice / MAX(w->quickest, (u64)1), (u64)1);
 
     for (u64 k = 0; k < samples; k++) {
         s64 behind = all * (s64)(k + 1) / (s64)samples - (s64)w->sample[k];
@@ -107,7 +107,7 @@ static u64 lag_of(const struct worker *w, u64 samples)
 static void lag(void)
 {
     u64 most = boot_option_number("lag", 0), worst = 0;
-    u64 samples = MAX(MIN(windows * window / slice, (u64)MAX_SAMPLES), 1ull);
+    u64 samples = MAX(MIN(windows * window / slice, (u64)MAX_SAMPLES), (u64)1);
 
     for (u32 i = 0; i < smp_count() && most; i++) {
         u64 l = lag_of(&workers[i], samples);
@@ -129,7 +129,7 @@ static void even(void)
     for (u64 n = 0; n < windows; n++) {
         in[(base / window + n) & 1] += had[n];
     }
-    print("share: %lu of 1000 in the odd windows\n", in[1] * 1000 / MAX(in[0], 1ull));
+    print("share: %lu of 1000 in the odd windows\n", in[1] * 1000 / MAX(in[0], (u64)1));
     CHECK(in[1] * 100 >= in[0] * percent, "odd windows gave %lu, even ones %lu", in[1], in[0]);
 }
 
@@ -138,8 +138,8 @@ static void measure(void)
     u64 hz = clock_tsc_hz();
 
     slice = hz / SLICES_PER_S;
-    windows = MAX(MIN(boot_option_number("windows", 4), (u64)MAX_WINDOWS), 2ull) & ~1ull;
-    window = hz / 1000 * MAX(boot_option_number("ms", 250), 1ull);
+    windows = MAX(MIN(boot_option_number("windows", 4), (u64)MAX_WINDOWS), (u64)2) & ~1ull;
+    window = hz / 1000 * MAX(boot_option_number("ms", 250), (u64)1);
     smp_init();
     smp_start_all();
     CHECK(smp_count() <= CPUS, "%u CPUs", smp_count());

@@ -44,12 +44,13 @@ def test_shares(tmp_path, model, cpus, quantum):
     result = run(tmp_path, config, "--cpu", model, "--cpus", cpus, "--quantum", quantum, timeout=900,
                  dialog=[("in window 1", "shares\n"), ("in window 9", "shares\n")])
     result.expect(OK, "5 guests ended as expected")
+    percent = 2 if cpus == 4 else 5  # two slices more or less are that much of half the time
 
     windows = {name: done(result, name) for name in NAMES}
     assert len({tuple(w) for w in windows.values()}) == 1, f"not the same windows: {windows}"
-    check_shares({name: sum(w.values()) for name, w in windows.items()}, weights, 2)
+    check_shares({name: sum(w.values()) for name, w in windows.items()}, weights, percent)
 
     before, after = looks(result)
-    check_shares({name: after[name][0] - before[name][0] for name in NAMES}, weights, 2)
+    check_shares({name: after[name][0] - before[name][0] for name in NAMES}, weights, percent)
     # not more than it can have coming after a sleep; what is due while all compute the guests check themselves
     assert all(0 < behind <= 4 * SLICE_US for _, behind in after.values()), after
