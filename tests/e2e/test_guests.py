@@ -30,6 +30,7 @@ PLACES = {
     "pc": ([(SKYLAKE, 2, 16), (SANDY, 1, 16)], EVERYWHERE + [(SAPPHIRE, 2, 16), (SAPPHIRE, 4, 3)]),
     "smp": ([(SKYLAKE, 2, 16), (SKYLAKE, 4, 3), (CNL, 2, 16)], MANY),
     "flood": ([(SKYLAKE, 4, 16)], [(SKYLAKE, 4, 3), (CNL, 4, 16)]),
+    "one-cpu": ([(SKYLAKE, 1, 16)], [(model, 1, 3) for model in (SANDY, HASWELL, CNL)]),
     "isolation": (ONCE, SOME),
     "lifecycle": ([(SKYLAKE, 2, 16), (HASWELL, 4, 16)], SOME),
     "failure": (ONCE, ()),
