@@ -4,8 +4,8 @@
  * own weights: a guest gets as much with eight vCPUs as with one. So a thread's virtual time, which
  * the scheduler keeps equal for all, advances by
  *
- *     time on a CPU * (sum of the weights of the share's runnable threads / the thread's own
- * weight) / weight of the share
+ *     time on a CPU * (sum of the weights of the share's runnable threads
+ *                      / the thread's own weight) / weight of the share
  *
  * The sum changes while a thread runs, so what is charged is its integral over that time: threads
  * that are timed to block just before they are charged gain nothing.
