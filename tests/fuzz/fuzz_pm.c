@@ -67,7 +67,7 @@ static bool account_write(struct account *a, u32 at, u8 bytes, u32 value)
             break;
         }
     }
-    return slp_en && a->control >> 10 == 5;
+    return slp_en && a->control >> 10 == PM_SLP_TYP_S5;
 }
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
