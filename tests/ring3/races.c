@@ -77,7 +77,8 @@ void test_loops(void)
 
 /* --- mapping --- */
 
-#define RACE_AREA (CHILD_FREE + 8 * SIZE_1G)
+#define RACE_AREA  (CHILD_FREE + 8 * SIZE_1G)
+#define RACE_WORDS 1024
 
 /* Maps and unmaps the same places as the others; which of them succeed is chance, the codes are
  * not. */
@@ -116,9 +117,10 @@ static void race_map(struct child_page *page)
         s64 e = sys_memory_map(&own);
         child_check(page, e == 0, "thread %u: its own map: %ld", me, e);
         if (!e) {
-            *(volatile u64 *)(own.vaddr + 8 * me) = me;
-            child_check(page, *(volatile u64 *)(own.vaddr + 8 * me) == me, "thread %u: its word",
-                        me);
+            /* behind what calls of other threads read and write in the same page */
+            volatile u64 *word = (volatile u64 *)(own.vaddr + RACE_WORDS + 8 * me);
+            *word = me;
+            child_check(page, *word == me, "thread %u: its word", me);
             e = sys_memory_unmap(0, own.vaddr, PAGE_SIZE);
             child_check(page, e == 0, "thread %u: its own unmap: %ld", me, e);
         }
