@@ -18,7 +18,7 @@ def test_commands(tmp_path):
         (r"nonsense", "kill spin\n"),
     ]
     run(tmp_path, SPIN, dialog=dialog).expect(
-        GUEST_FAILED, r"spin +running", r"spin: \d+ exits", r"isolation: pages: \d+ kernel", r"guest spin: killed",
+        GUEST_FAILED, r"spin +running", r"spin: 1 cpus, \d+ exits", r"isolation: pages: \d+ kernel", r"guest spin: killed",
         r"end status=1", never=("panic",))
 
 
