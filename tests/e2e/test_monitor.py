@@ -33,7 +33,7 @@ def test_panic_on_the_screen(tmp_path):
     """On a machine whose only console is the screen the report is there to read."""
     shot = tmp_path / "panic.ppm"
     config = "[host]\nself-test = yes\nwhen-done = wait\n"
-    dialog = [(r"^socle: end status=0", "panic\n")]
+    dialog = [(r"self-test in ring 3: passed", "panic\n")]
     run(tmp_path, config, "--cpus", 1, "--screenshot", shot, platform="qemu-tcg", dialog=dialog).expect(
         SOCLE_FAILED, *PANIC)
     width, _, pixels = picture(shot)

@@ -206,10 +206,12 @@ class Watch:
     def check(self, now):
         """True when the run is over."""
         self.look_for_end(now)
-        if self.status is not None and self.options.screenshot and not self.input_open:
+        late = self.deadline is not None and now >= self.deadline
+        said_all = self.console.end_status is not None  # a panic's report ends with it, too
+        if self.options.screenshot and self.status is not None and (late or said_all and not self.input_open):
             self.take_screenshot()
             return True
-        if self.deadline is not None and now >= self.deadline:
+        if late:
             return True
         if self.options.timeout and self.deadline is None and now - self.started >= self.options.timeout:
             if self.status is not None:
