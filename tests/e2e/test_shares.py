@@ -29,11 +29,11 @@ def looks(result):
     return found
 
 
-def check_shares(got, weights, percent):
-    """Is each part of the sum as the weights say?"""
+def check_shares(got, weights, percent, slack=0):
+    """Is each part of the sum as the weights say? slack: what may be missing beside that."""
     for name, amount in got.items():
         fair = sum(got.values()) * weights[name] / sum(weights.values())
-        assert abs(amount - fair) * 100 <= percent * fair, f"{name} got {amount}, not {fair:.0f}: {got}"
+        assert (abs(amount - fair) - slack) * 100 <= percent * fair, f"{name} got {amount}, not {fair:.0f}: {got}"
 
 
 @pytest.mark.parametrize("model, cpus, quantum", PLACES)
@@ -51,6 +51,7 @@ def test_shares(tmp_path, model, cpus, quantum):
     check_shares({name: sum(w.values()) for name, w in windows.items()}, weights, percent)
 
     before, after = looks(result)
-    check_shares({name: after[name][0] - before[name][0] for name in NAMES}, weights, percent)
+    # each look is somewhere in a round of slices, and a guest has eight of them
+    check_shares({name: after[name][0] - before[name][0] for name in NAMES}, weights, percent, 4 * SLICE_US)
     # not more than it can have coming after a sleep; what is due while all compute the guests check themselves
     assert all(0 < behind <= 4 * SLICE_US for _, behind in after.values()), after
