@@ -33,7 +33,7 @@ struct loader {
     const char *config_text;
     struct config *config;
     struct cpu_facts cpu;
-    bool run_guests; /* false: self-test on a machine without VT-x */
+    bool run_guests; /* false: self-test on a machine without virtualization */
 
     struct allocation allocations[MAX_ALLOCATIONS];
     u32 allocation_count;

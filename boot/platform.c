@@ -116,11 +116,17 @@ void platform_read_cpu(struct loader *l)
     f->vmx = c.ecx & BIT(5);
     f->hypervisor = c.ecx & BIT(31);
     cpu_id(0x80000000, 0, &c);
-    if (c.eax >= 0x80000001) {
+    u32 last = c.eax;
+    if (last >= 0x80000001) {
         cpu_id(0x80000001, 0, &c);
         f->svm = c.ecx & BIT(2);
         f->no_execute = c.edx & BIT(20);
         f->long_pages = c.edx & BIT(26);
+    }
+    if (f->svm && last >= 0x8000000a) {
+        cpu_id(0x8000000a, 0, &c);
+        f->svm_features = c.edx;
+        f->vm_cr = cpu_read_msr(MSR_VM_CR);
     }
     if (!f->vmx) {
         return;

@@ -13,6 +13,8 @@
 /* SDM 3D "VPID and EPT Capabilities" */
 #define EPT_CAP_FOUR_LEVELS BIT(6)
 #define EPT_CAP_WRITE_BACK  BIT(14)
+/* APM 3 "Function 8000_000Ah: SVM Features" */
+#define SVM_FEATURE_NESTED_PAGING BIT(0)
 
 const char *preflight_host(const struct cpu_facts *f)
 {
@@ -23,32 +25,36 @@ const char *preflight_host(const struct cpu_facts *f)
     return NULL;
 }
 
-static const char *no_vtx(const struct cpu_facts *f)
+static const char *no_virtualization(const struct cpu_facts *f)
 {
-    bool amd = strcmp(f->vendor, "AuthenticAMD") == 0 || strcmp(f->vendor, "HygonGenuine") == 0;
-
-    if (f->svm) {
-        return "this CPU offers AMD-V, which this version does not use: guests need an Intel CPU "
-               "with "
-               "VT-x and EPT";
-    }
-    if (amd) {
-        return "this is an AMD CPU, which has no VT-x: guests need an Intel CPU with VT-x and EPT";
-    }
     if (f->hypervisor) {
-        return "this virtual machine has no VT-x: switch on nested virtualization for it, with a "
-               "CPU "
-               "model that offers VMX";
+        return "this virtual machine has neither VT-x nor AMD-V: switch on nested virtualization "
+               "for it, with a CPU model that offers VMX or SVM";
+    }
+    if (strcmp(f->vendor, "AuthenticAMD") == 0 || strcmp(f->vendor, "HygonGenuine") == 0) {
+        return "this CPU shows no AMD-V: switch on SVM (AMD-V) in the firmware's setup, or use a "
+               "CPU that has it";
     }
     return "this CPU shows no VT-x: switch on Intel Virtualization Technology (VT-x, VMX) in the "
            "firmware's setup, or use a CPU that has it";
 }
 
-const char *preflight_guests(const struct cpu_facts *f)
+/* APM 2 "Enabling SVM". While VM_CR is not locked, the kernel clears SVMDIS itself. */
+static const char *svm_lacks(const struct cpu_facts *f)
 {
-    if (!f->vmx) {
-        return no_vtx(f);
+    if ((f->vm_cr & VM_CR_LOCK) && (f->vm_cr & VM_CR_SVMDIS)) {
+        return "AMD-V is locked off by the firmware: switch on SVM (AMD-V) in the firmware's "
+               "setup, then power the machine off and on";
     }
+    if (!(f->svm_features & SVM_FEATURE_NESTED_PAGING)) {
+        return "this CPU's AMD-V has no nested paging, which keeps the guests' memory apart: use "
+               "an AMD CPU of 2007 (Barcelona) or newer";
+    }
+    return NULL;
+}
+
+static const char *vtx_lacks(const struct cpu_facts *f)
+{
     if ((f->feature_control & FEATURE_CONTROL_LOCK) &&
         !(f->feature_control & FEATURE_CONTROL_VMX)) {
         return "VT-x is locked off by the firmware: switch on Intel Virtualization Technology "
@@ -70,4 +76,12 @@ const char *preflight_guests(const struct cpu_facts *f)
                "hypervisor below offer them";
     }
     return NULL;
+}
+
+const char *preflight_guests(const struct cpu_facts *f)
+{
+    if (f->vmx) {
+        return vtx_lacks(f);
+    }
+    return f->svm ? svm_lacks(f) : no_virtualization(f);
 }

@@ -11,7 +11,9 @@ struct cpu_facts {
     bool vmx, svm;
     bool no_execute;
     bool long_pages;                                      /* 1 GiB pages */
-    u64 feature_control, procbased, procbased2, ept_vpid; /* MSRs; 0 when absent */
+    u64 feature_control, procbased, procbased2, ept_vpid; /* MSRs of VT-x; 0 when absent */
+    u64 vm_cr;                                            /* MSR of AMD-V; 0 when absent */
+    u32 svm_features;                                     /* CPUID leaf 8000_000A, EDX */
 };
 
 /* What keeps the kernel from running here, with or without guests; NULL: nothing. */

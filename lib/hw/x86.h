@@ -150,6 +150,11 @@
 #define FEATURE_CONTROL_LOCK        BIT(0)
 #define FEATURE_CONTROL_VMX         BIT(2) /* VMXON outside SMX */
 
+/* AMD-V: APM 2 "VM_CR MSR (C001_0114h)" */
+#define MSR_VM_CR    0xc0010114u
+#define VM_CR_LOCK   BIT(3)
+#define VM_CR_SVMDIS BIT(4)
+
 /* Memory types of MTRR, PAT and EPT. */
 #define MEMTYPE_UC 0
 #define MEMTYPE_WC 1

@@ -11,8 +11,9 @@ MACHINES = [
     ("no unrestricted guest", "bochs", ["--cpu", "corei5_lynnfield_750"],
      r"^socle: refused: .*no unrestricted guest"),
     ("VT-x taken away", "bochs", ["--exclude-features", "vmx"], r"^socle: refused: .*no VT-x"),
-    ("an AMD machine", "bochs", ["--cpu", "ryzen"], r"^socle: refused: .*AMD"),
-    ("QEMU without KVM", "qemu-tcg", [], r"^socle: refused: .*AMD"),
+    ("AMD-V taken away", "bochs", ["--cpu", "ryzen", "--exclude-features", "svm"], r"^socle: refused: .*no AMD-V"),
+    ("a virtual machine without", "qemu-tcg", ["--cpu", "max,-svm"], r"^socle: refused: .*neither VT-x nor AMD-V"),
+    ("no nested paging", "qemu-tcg", ["--cpu", "max,-npt"], r"^socle: refused: .*no nested paging"),
     ("too little memory", "bochs", ["--memory", "96M"], r"^socle: (refused|error): .*memory"),
 ]
 

@@ -10,6 +10,9 @@
 #include <cmocka.h>
 
 #include "boot/preflight.h"
+#include "lib/hw/x86.h"
+
+#define SVM_NESTED_PAGING 1u
 
 /* A CPU that can do it all; each case takes something away. */
 static const struct cpu_facts good = {
@@ -20,6 +23,13 @@ static const struct cpu_facts good = {
     .procbased = BIT(63),
     .procbased2 = BIT(33) | BIT(39),
     .ept_vpid = BIT(6) | BIT(14),
+};
+
+static const struct cpu_facts good_amd = {
+    .vendor = "AuthenticAMD",
+    .svm = true,
+    .no_execute = true,
+    .svm_features = SVM_NESTED_PAGING,
 };
 
 static void assert_says(const struct cpu_facts *f, const char *part)
@@ -49,23 +59,41 @@ static void able(void **state)
     assert_non_null(strstr(preflight_host(&f), "switch it on in the firmware's setup"));
 }
 
-static void without_vtx(void **state)
+static void able_by_svm(void **state)
 {
-    struct cpu_facts f = {.vendor = "AuthenticAMD", .svm = true, .no_execute = true};
+    struct cpu_facts f = good_amd;
 
     (void)state;
-    assert_says(&f, "this CPU offers AMD-V, which this version does not use");
-    f.svm = false;
-    assert_says(&f, "this is an AMD CPU");
+    assert_null(preflight_host(&f));
+    assert_null(preflight_guests(&f));
+    f.vm_cr = VM_CR_SVMDIS; /* not locked: the kernel switches it on */
+    assert_null(preflight_guests(&f));
+    f.vm_cr = VM_CR_LOCK;
+    assert_null(preflight_guests(&f));
+    f.hypervisor = true; /* nested, or an emulator of another vendor's name */
+    memcpy(f.vendor, "GenuineIntel", 12);
+    assert_null(preflight_guests(&f));
+    f.vm_cr = VM_CR_LOCK | VM_CR_SVMDIS;
+    assert_says(&f, "AMD-V is locked off by the firmware: switch on SVM");
+    f = good_amd;
+    f.svm_features = ~SVM_NESTED_PAGING;
+    assert_says(&f, "no nested paging");
+}
+
+static void without_any(void **state)
+{
+    struct cpu_facts f = {.vendor = "AuthenticAMD", .no_execute = true};
+
+    (void)state;
+    assert_says(&f, "no AMD-V: switch on SVM");
     memcpy(f.vendor, "HygonGenuine", 12);
-    assert_says(&f, "this is an AMD CPU");
+    assert_says(&f, "no AMD-V: switch on SVM");
     memcpy(f.vendor, "GenuineIntel", 12);
     assert_says(&f, "switch on Intel Virtualization Technology");
-    f.hypervisor = true;
-    assert_says(&f, "switch on nested virtualization");
     memcpy(f.vendor, "CentaurHauls", 12);
-    f.hypervisor = false;
     assert_says(&f, "shows no VT-x");
+    f.hypervisor = true;
+    assert_says(&f, "neither VT-x nor AMD-V: switch on nested virtualization");
 }
 
 static void lacking(void **state)
@@ -96,7 +124,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(able),
-        cmocka_unit_test(without_vtx),
+        cmocka_unit_test(able_by_svm),
+        cmocka_unit_test(without_any),
         cmocka_unit_test(lacking),
     };
 

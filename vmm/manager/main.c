@@ -132,6 +132,9 @@ static void start_guests(struct manager *m)
     if (wrong) {
         fail(m, "%s", wrong);
     }
+    if (m->guest_count && !m->summary.virt && !m->config.host.self_test) {
+        fail(m, "this machine cannot run guests: the kernel says above why");
+    }
     if (m->guest_count && !m->summary.virt) {
         output_line(&m->out, "no guests are started, as this machine has no virtualization: %s",
                     m->summary.virt_name);
