@@ -344,10 +344,15 @@ struct vcpu_state {
     u64 msr_star, msr_lstar, msr_cstar, msr_fmask, msr_kernel_gs_base, msr_tsc_aux;
     u64 msr_sysenter_cs, msr_sysenter_esp, msr_sysenter_eip, msr_pat, msr_debugctl;
     u64 dr7, pending_debug;
-    u32 interruptibility; /* bit 0 STI, bit 1 MOV SS, bit 3 NMI: SDM 3C "Guest Non-Register State"
-                           */
+    u32 interruptibility; /* BLOCKED_BY_* */
     u32 halted;           /* VCPU_ACTIVE, VCPU_HALTED, VCPU_WAIT_SIPI */
 };
+
+/* SDM 3C "Guest Non-Register State" */
+#define BLOCKED_BY_STI    BIT(0)
+#define BLOCKED_BY_MOV_SS BIT(1)
+#define BLOCKED_BY_SMI    BIT(2) /* never */
+#define BLOCKED_BY_NMI    BIT(3)
 
 enum vcpu_activity {
     VCPU_ACTIVE,

@@ -173,6 +173,11 @@ static inline u64 read_dr6(void)
     return v;
 }
 
+static inline void write_dr6(u64 v)
+{
+    __asm__ volatile("mov %0, %%dr6" : : "r"(v));
+}
+
 static inline void write_dr7(u64 v)
 {
     __asm__ volatile("mov %0, %%dr7" : : "r"(v));

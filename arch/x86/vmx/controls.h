@@ -208,10 +208,6 @@ enum vmx_reason {
 #define INTR_INFO_VALID     BIT(31)
 
 /* Interruptibility state, activity state, pending debug exceptions */
-#define BLOCKED_BY_STI    BIT(0)
-#define BLOCKED_BY_MOV_SS BIT(1)
-#define BLOCKED_BY_SMI    BIT(2)
-#define BLOCKED_BY_NMI    BIT(3)
 #define ENCLAVE_INTERRUPT BIT(4)
 #define ACTIVITY_ACTIVE   0
 #define ACTIVITY_HLT      1

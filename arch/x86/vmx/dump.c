@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reports to the kernel log: a guest's whole state, and why an entry failed. */
 #include "arch/arch.h"
-#include "arch/x86/insn.h"
+#include "arch/x86/guest.h"
 #include "arch/x86/vmx/check.h"
 #include "arch/x86/vmx/controls.h"
 #include "arch/x86/vmx/vmcs.h"
@@ -46,6 +46,9 @@ static bool has_field(u32 encoding)
     case VMCS_EOI_EXIT_BITMAP_3:
     case VMCS_TPR_THRESHOLD:
         return vmx_caps.apicv;
+    case VMCS_POSTED_VECTOR:
+    case VMCS_POSTED_DESCRIPTOR:
+        return vmx_caps.posted;
     case VMCS_PLE_GAP:
     case VMCS_PLE_WINDOW:
         return vmx_caps.proc2 & PROC2_PAUSE_LOOP_EXITING;
@@ -90,53 +93,13 @@ void vmx_check_own(struct vcpu *v)
     check(v, false);
 }
 
-static void dump_segment(const char *name, u32 i)
-{
-    klog("  %-4s %04x base %016llx limit %08x access %05x", name,
-         (u32)vmread((enum vmcs_field)(VMCS_GUEST_ES_SELECTOR + 2 * i)),
-         (ull)vmread((enum vmcs_field)(VMCS_GUEST_ES_BASE + 2 * i)),
-         (u32)vmread((enum vmcs_field)(VMCS_GUEST_ES_LIMIT + 2 * i)),
-         (u32)vmread((enum vmcs_field)(VMCS_GUEST_ES_ACCESS + 2 * i)));
-}
-
-static void dump_guest(struct vcpu *v)
-{
-    static const char *const segments[SEG_COUNT] = {"ES", "CS", "SS",   "DS",
-                                                    "FS", "GS", "LDTR", "TR"};
-    const u64 *g = v->gpr;
-
-    klog("  RIP %016llx RSP %016llx RFLAGS %08llx CPL %u", (ull)vmcs_read(GUEST_RIP),
-         (ull)vmcs_read(GUEST_RSP), (ull)vmcs_read(GUEST_RFLAGS), (u32)vmx_read(v, VIRT_CPL));
-    klog("  RAX %016llx RBX %016llx RCX %016llx RDX %016llx", (ull)g[GPR_RAX], (ull)g[GPR_RBX],
-         (ull)g[GPR_RCX], (ull)g[GPR_RDX]);
-    klog("  RSI %016llx RDI %016llx RBP %016llx R8  %016llx", (ull)g[GPR_RSI], (ull)g[GPR_RDI],
-         (ull)g[GPR_RBP], (ull)g[GPR_R8]);
-    klog("  R9  %016llx R10 %016llx R11 %016llx R12 %016llx", (ull)g[GPR_R9], (ull)g[GPR_R10],
-         (ull)g[GPR_R11], (ull)g[GPR_R12]);
-    klog("  R13 %016llx R14 %016llx R15 %016llx", (ull)g[GPR_R13], (ull)g[GPR_R14],
-         (ull)g[GPR_R15]);
-    klog("  CR0 %08llx CR2 %016llx CR3 %016llx CR4 %08llx EFER %04llx", (ull)vmx_read(v, VIRT_CR0),
-         (ull)(vmx_msrs_live(v) ? read_cr2() : v->cr2), (ull)vmcs_read(GUEST_CR3),
-         (ull)vmx_read(v, VIRT_CR4), (ull)vmcs_read64(GUEST_EFER));
-    for (u32 i = 0; i < SEG_COUNT; i++) {
-        dump_segment(segments[i], i);
-    }
-    klog("  GDTR base %016llx limit %04x  IDTR base %016llx limit %04x",
-         (ull)vmcs_read(GUEST_GDTR_BASE), vmcs_read32(GUEST_GDTR_LIMIT),
-         (ull)vmcs_read(GUEST_IDTR_BASE), vmcs_read32(GUEST_IDTR_LIMIT));
-    klog("  interruptibility %x activity %x pending debug %llx DR7 %llx DEBUGCTL %llx",
-         vmcs_read32(GUEST_INTERRUPTIBILITY), vmcs_read32(GUEST_ACTIVITY),
-         (ull)vmcs_read(GUEST_PENDING_DEBUG), (ull)vmcs_read(GUEST_DR7),
-         (ull)vmcs_read64(GUEST_DEBUGCTL));
-}
-
 void vmx_dump(struct vcpu *v)
 {
     u32 reason = vmcs_read32(EXIT_REASON);
 
     klog("vm %s vcpu %u: exit reason %x (%s), qualification %llx", v->vm->name, v->index, reason,
          vmx_reason_name(reason), (ull)vmcs_read(EXIT_QUALIFICATION));
-    dump_guest(v);
+    guest_dump(v);
     klog("  controls: pin %x proc %x proc2 %x exit %x entry %x exceptions %x EPTP %llx",
          vmcs_read32(PIN_CONTROLS), vmcs_read32(PROC_CONTROLS), vmcs_read32(PROC2_CONTROLS),
          vmcs_read32(EXIT_CONTROLS), vmcs_read32(ENTRY_CONTROLS), vmcs_read32(EXCEPTION_BITMAP),

@@ -2,13 +2,11 @@
 /* Events on their way into a guest: injection at entry, windows, and what an exit interrupted. SDM
  * 3C "VM-Entry Controls for Event Injection", "Information for VM Exits That Occur During Event
  * Delivery". */
+#include "arch/x86/guest.h"
 #include "arch/x86/vmx/controls.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "lib/hw/x86.h"
-
-/* Exceptions with an error code: #DF #TS #NP #SS #GP #PF #AC */
-#define VECTORS_WITH_ERROR (BIT(8) | FIELD(14, 10) | BIT(17))
 
 bool vmx_can_take(struct vcpu *v, enum virt_window w)
 {
@@ -75,7 +73,8 @@ void vmx_inject(struct vcpu *v, const struct event *e)
         break;
     }
     u32 info = vector | type << 8 | (u32)INTR_INFO_VALID;
-    if (type == EVENT_HWEXC && VECTORS_WITH_ERROR & BIT(vector) && vmcs_read(GUEST_CR0) & CR0_PE) {
+    if (type == EVENT_HWEXC && GUEST_VECTORS_WITH_ERROR & BIT(vector) &&
+        vmcs_read(GUEST_CR0) & CR0_PE) {
         info |= INTR_INFO_ERROR;
         vmcs_write32(ENTRY_ERROR_CODE, e->error & 0xffff);
     }

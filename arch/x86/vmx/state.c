@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Guest registers in the VMCS and in the vCPU object: one by one, and as a whole. */
 #include "arch/arch.h"
+#include "arch/x86/guest.h"
 #include "arch/x86/insn.h"
 #include "arch/x86/vmx/controls.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/cpuid.h"
-#include "kernel/cr.h"
 #include "kernel/vm.h"
 #include "lib/hw/x86.h"
 #include "lib/string.h"
@@ -142,7 +142,7 @@ void vmx_write(struct vcpu *v, enum virt_reg r, u64 value)
     case VIRT_DR6:
         v->dr6 = value;
         if (x->debug_live) {
-            vmx_write_dr6(value);
+            write_dr6(value);
         }
         break;
     case VIRT_XCR0:
@@ -279,12 +279,6 @@ static void write_fields(const struct vcpu_state *s, const struct state_field *f
 
 static int set_sys(struct vcpu *v, const struct vcpu_state *s)
 {
-    const struct cr_state cr = {s->cr0, s->cr3, s->cr4, s->efer, false};
-    const struct cpuid_table *t = v->vm->cpuid;
-
-    if (!cr_state_check(&cr, t->cr4_allowed, t->efer_allowed) || s->cr8 > 15) {
-        return E_INVAL;
-    }
     bool pae32 = s->cr0 & CR0_PG && s->cr4 & CR4_PAE && !(s->efer & EFER_LMA);
     if (pae32 && load_pdptes(v, s->cr3) != E_OK) {
         return E_INVAL;
@@ -305,21 +299,9 @@ static int set_sys(struct vcpu *v, const struct vcpu_state *s)
     return E_OK;
 }
 
-static int set_msrs(struct vcpu *v, const struct vcpu_state *s)
+static void set_msrs(struct vcpu *v, const struct vcpu_state *s)
 {
-    u64 supported = v->vm->cpuid->xcr0;
-
-    if (!address_canonical(s->msr_lstar) || !address_canonical(s->msr_cstar) ||
-        !address_canonical(s->msr_kernel_gs_base) || !address_canonical(s->msr_sysenter_esp) ||
-        !address_canonical(s->msr_sysenter_eip) || s->msr_fmask >> 32 || s->msr_tsc_aux >> 32 ||
-        s->msr_sysenter_cs >> 32 || !pat_check(s->msr_pat) || s->msr_debugctl & ~DEBUGCTL_BTF ||
-        s->dr7 >> 32 || s->pending_debug & ~(FIELD(3, 0) | BIT(12) | BIT(14))) {
-        return E_INVAL;
-    }
-    if (supported ? !xcr0_check(s->xcr0, supported) : s->xcr0 > 1) {
-        return E_INVAL;
-    }
-    if (supported) {
+    if (v->vm->cpuid->xcr0) {
         vmx_write(v, VIRT_XCR0, s->xcr0);
     }
     vmx_write(v, VIRT_STAR, s->msr_star);
@@ -333,26 +315,15 @@ static int set_msrs(struct vcpu *v, const struct vcpu_state *s)
     if (s->dr7 & 0xff) {
         vmx_give_debug(v); /* breakpoints are armed: their addresses must be there */
     }
-    return E_OK;
 }
 
 int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
 {
-    int error = E_OK;
-
-    if (groups & VCPU_STATE_EVENT &&
-        (s->interruptibility & ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS | BLOCKED_BY_NMI) ||
-         (s->interruptibility & 3) == 3 || s->halted > VCPU_WAIT_SIPI)) {
+    if (!guest_state_check(v, s, groups) || (groups & VCPU_STATE_SYS && set_sys(v, s) != E_OK)) {
         return E_INVAL;
     }
-    if (groups & VCPU_STATE_SYS) {
-        error = set_sys(v, s);
-    }
-    if (!error && groups & VCPU_STATE_MSR) {
-        error = set_msrs(v, s);
-    }
-    if (error) {
-        return error;
+    if (groups & VCPU_STATE_MSR) {
+        set_msrs(v, s);
     }
     if (groups & VCPU_STATE_GPR) {
         memcpy(v->gpr, s->gpr, sizeof(v->gpr));

@@ -4,6 +4,7 @@
 
 #include "arch/arch.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/guest.h"
 #include "arch/x86/insn.h"
 #include "arch/x86/msr.h"
 #include "arch/x86/vmx/controls.h"
@@ -112,7 +113,7 @@ static const char *vmx_preflight(void)
     if (missing) {
         return missing;
     }
-    if (vmx_fpu_bytes() > PAGE_SIZE) {
+    if (guest_fpu_bytes() > PAGE_SIZE) {
         return "this CPU's XSAVE area is larger than Socle expects";
     }
     io_bitmap_a = page_of_ones();
@@ -170,7 +171,7 @@ static int vmx_cpu_start(struct cpu *c)
     /* Guard: an emulator's VMXON checks less than the SDM says, so the fixed bits are set and
      * tested. */
     write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & (vmx_caps.cr0_fixed1 | ~0xffffffffull));
-    write_cr4(read_cr4() | vmx_caps.cr4_fixed0 | CR4_VMXE | vmx_fpu_cr4());
+    write_cr4(read_cr4() | vmx_caps.cr4_fixed0 | CR4_VMXE | guest_fpu_cr4());
     bool fixed = !(read_cr0() & ~vmx_caps.cr0_fixed1) && !(read_cr4() & ~vmx_caps.cr4_fixed1);
     if (!fixed || !vmxon(vc->vmxon)) {
         klog("CPU %u: VMXON failed, CR0 %llx CR4 %llx", c->id, (unsigned long long)read_cr0(),
@@ -370,7 +371,7 @@ static int vmx_vcpu_create(struct vcpu *v)
     x->eptp = v->vm->npt.root | vmx_caps.eptp;
     x->last_cpu = -1;
     x->active_cpu = -1;
-    vmx_fpu_reset(v);
+    guest_fpu_reset(v);
 
     ASSERT(vmclear(x->vmcs));
     make_current(v);
@@ -443,13 +444,13 @@ static void vmx_load(struct vcpu *v)
         x->last_cpu = (s32)c->id;
         forget_tags(x);
     }
-    vmx_fpu_load(v);
+    guest_fpu_load(v);
     vmx_debug_load(v);
 }
 
 static void vmx_unload(struct vcpu *v)
 {
-    vmx_fpu_unload(v);
+    guest_fpu_unload(v);
     vmx_debug_unload(v);
     make_inactive(v);
 }

@@ -53,16 +53,10 @@ int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups);
 void vmx_reset_state(struct vcpu *v);
 void vmx_start(struct vcpu *v, u8 vector);
 
-/* fpu.c: what the CPU shares between guests: x87, SSE, AVX; debug registers; SYSCALL MSRs. */
-u64 vmx_fpu_bytes(void);
-u64 vmx_fpu_cr4(void); /* bits of the host's CR4 that switching it needs */
-void vmx_fpu_reset(struct vcpu *v);
-void vmx_fpu_load(struct vcpu *v);
-void vmx_fpu_unload(struct vcpu *v);
+/* registers.c: debug registers, and the SYSCALL MSRs, which ring 3 uses, too. */
 void vmx_debug_load(struct vcpu *v);
 void vmx_debug_unload(struct vcpu *v);
 void vmx_give_debug(struct vcpu *v);
-void vmx_write_dr6(u64 value);
 void vmx_msrs_enter(struct vcpu *v);
 void vmx_msrs_leave(struct vcpu *v);
 /* Are v's KERNEL_GS_BASE and CR2 in the CPU? */

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* What the backends share of a guest's registers. */
+#include "arch/x86/guest.h"
+
+#include "arch/arch.h"
+#include "arch/x86/insn.h"
+#include "kernel/cpuid.h"
+#include "kernel/cr.h"
+#include "kernel/log.h"
+#include "kernel/virt.h"
+#include "kernel/vm.h"
+#include "lib/hw/x86.h"
+#include "lib/string.h"
+
+/* The legacy region of an XSAVE area, SDM 1 "XSAVE Area". */
+#define XSAVE_FCW         0
+#define XSAVE_FTW         4
+#define XSAVE_MXCSR       24
+#define XSAVE_XSTATE_BV   512
+#define FCW_AFTER_RESET   0x40
+#define MXCSR_AFTER_RESET 0x1f80
+#define FTW_ALL_VALID     0xff /* abridged form of 5555h: eight zeros */
+
+typedef unsigned long long ull;
+
+static u64 components; /* of XCR0 that guests may use: all of these are switched; 0: no XSAVE */
+
+u64 guest_fpu_bytes(void)
+{
+    u32 r[4];
+    u64 bytes = 512 + 64;
+
+    components = cpuid_xcr0_of(arch_cpuid);
+    for (u32 i = 2; i < 63; i++) {
+        if (components & BIT(i)) {
+            arch_cpuid(0xd, i, r);
+            bytes = MAX(bytes, (u64)r[0] + r[1]);
+        }
+    }
+    return bytes;
+}
+
+u64 guest_fpu_cr4(void)
+{
+    return CR4_OSFXSR | CR4_OSXMMEXCPT | (components ? CR4_OSXSAVE : 0);
+}
+
+void guest_fpu_reset(struct vcpu *v)
+{
+    u8 *area = v->fpu;
+
+    memset(area, 0, PAGE_SIZE);
+    area[XSAVE_FCW] = FCW_AFTER_RESET;
+    area[XSAVE_FTW] = FTW_ALL_VALID;
+    *(u32 *)(area + XSAVE_MXCSR) = MXCSR_AFTER_RESET;
+    *(u64 *)(area + XSAVE_XSTATE_BV) = components & FIELD(1, 0);
+}
+
+/* The state of a component stays while the guest has its bit of XCR0 off, so all are switched, with
+ * XCR0 opened for it. */
+void guest_fpu_load(struct vcpu *v)
+{
+    clts();
+    if (components) {
+        xsetbv(0, components);
+        __asm__ volatile("xrstor64 (%0)"
+                         :
+                         : "r"(v->fpu), "a"((u32)components), "d"((u32)(components >> 32))
+                         : "memory");
+        if (v->xcr0 != components) {
+            xsetbv(0, v->xcr0);
+        }
+    } else {
+        __asm__ volatile("fxrstor64 (%0)" : : "r"(v->fpu) : "memory");
+    }
+    write_cr0(read_cr0() | CR0_TS);
+}
+
+void guest_fpu_unload(struct vcpu *v)
+{
+    clts();
+    if (components) {
+        if (v->xcr0 != components) {
+            xsetbv(0, components);
+        }
+        __asm__ volatile("xsave64 (%0)"
+                         :
+                         : "r"(v->fpu), "a"((u32)components), "d"((u32)(components >> 32))
+                         : "memory");
+    } else {
+        __asm__ volatile("fxsave64 (%0)" : : "r"(v->fpu) : "memory");
+    }
+    write_cr0(read_cr0() | CR0_TS);
+}
+
+void guest_debug_load(const struct vcpu *v)
+{
+    __asm__ volatile("mov %0, %%dr0" : : "r"(v->dr[0]));
+    __asm__ volatile("mov %0, %%dr1" : : "r"(v->dr[1]));
+    __asm__ volatile("mov %0, %%dr2" : : "r"(v->dr[2]));
+    __asm__ volatile("mov %0, %%dr3" : : "r"(v->dr[3]));
+    write_dr6(v->dr6);
+}
+
+void guest_debug_save(struct vcpu *v)
+{
+    __asm__ volatile("mov %%dr0, %0" : "=r"(v->dr[0]));
+    __asm__ volatile("mov %%dr1, %0" : "=r"(v->dr[1]));
+    __asm__ volatile("mov %%dr2, %0" : "=r"(v->dr[2]));
+    __asm__ volatile("mov %%dr3, %0" : "=r"(v->dr[3]));
+    v->dr6 = read_dr6();
+}
+
+/* --- whole state --- */
+
+static bool check_sys(const struct vcpu *v, const struct vcpu_state *s)
+{
+    const struct cr_state cr = {s->cr0, s->cr3, s->cr4, s->efer, false};
+    const struct cpuid_table *t = v->vm->cpuid;
+
+    return cr_state_check(&cr, t->cr4_allowed, t->efer_allowed) && s->cr8 <= 15;
+}
+
+static bool check_msrs(const struct vcpu *v, const struct vcpu_state *s)
+{
+    u64 supported = v->vm->cpuid->xcr0;
+
+    if (!address_canonical(s->msr_lstar) || !address_canonical(s->msr_cstar) ||
+        !address_canonical(s->msr_kernel_gs_base) || !address_canonical(s->msr_sysenter_esp) ||
+        !address_canonical(s->msr_sysenter_eip) || s->msr_fmask >> 32 || s->msr_tsc_aux >> 32 ||
+        s->msr_sysenter_cs >> 32 || !pat_check(s->msr_pat) || s->msr_debugctl & ~DEBUGCTL_BTF ||
+        s->dr7 >> 32 || s->pending_debug & ~(FIELD(3, 0) | BIT(12) | BIT(14))) {
+        return false;
+    }
+    return supported ? xcr0_check(s->xcr0, supported) : s->xcr0 <= 1;
+}
+
+bool guest_state_check(const struct vcpu *v, const struct vcpu_state *s, u32 groups)
+{
+    if (groups & VCPU_STATE_EVENT &&
+        (s->interruptibility & ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS | BLOCKED_BY_NMI) ||
+         (s->interruptibility & 3) == 3 || s->halted > VCPU_WAIT_SIPI)) {
+        return false;
+    }
+    return (!(groups & VCPU_STATE_SYS) || check_sys(v, s)) &&
+           (!(groups & VCPU_STATE_MSR) || check_msrs(v, s));
+}
+
+void guest_dump(struct vcpu *v)
+{
+    static const char *const segments[SEG_COUNT] = {"ES", "CS", "SS",   "DS",
+                                                    "FS", "GS", "LDTR", "TR"};
+    struct vcpu_state s;
+    const u64 *g = s.gpr;
+
+    virt->get_state(v, &s, VCPU_STATE_ALL);
+    klog("  RIP %016llx RSP %016llx RFLAGS %08llx CPL %u", (ull)s.rip, (ull)g[GPR_RSP],
+         (ull)s.rflags, (u32)virt->read(v, VIRT_CPL));
+    klog("  RAX %016llx RBX %016llx RCX %016llx RDX %016llx", (ull)g[GPR_RAX], (ull)g[GPR_RBX],
+         (ull)g[GPR_RCX], (ull)g[GPR_RDX]);
+    klog("  RSI %016llx RDI %016llx RBP %016llx R8  %016llx", (ull)g[GPR_RSI], (ull)g[GPR_RDI],
+         (ull)g[GPR_RBP], (ull)g[GPR_R8]);
+    klog("  R9  %016llx R10 %016llx R11 %016llx R12 %016llx", (ull)g[GPR_R9], (ull)g[GPR_R10],
+         (ull)g[GPR_R11], (ull)g[GPR_R12]);
+    klog("  R13 %016llx R14 %016llx R15 %016llx", (ull)g[GPR_R13], (ull)g[GPR_R14],
+         (ull)g[GPR_R15]);
+    klog("  CR0 %08llx CR2 %016llx CR3 %016llx CR4 %08llx EFER %04llx", (ull)s.cr0, (ull)s.cr2,
+         (ull)s.cr3, (ull)s.cr4, (ull)s.efer);
+    for (u32 i = 0; i < SEG_COUNT; i++) {
+        klog("  %-4s %04x base %016llx limit %08x access %05x", segments[i], s.seg[i].selector,
+             (ull)s.seg[i].base, s.seg[i].limit, s.seg[i].access);
+    }
+    klog("  GDTR base %016llx limit %04x  IDTR base %016llx limit %04x", (ull)s.gdt_base,
+         s.gdt_limit, (ull)s.idt_base, s.idt_limit);
+    klog("  interruptibility %x pending debug %llx DR7 %llx DEBUGCTL %llx", s.interruptibility,
+         (ull)s.pending_debug, (ull)s.dr7, (ull)s.msr_debugctl);
+}
