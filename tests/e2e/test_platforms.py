@@ -19,6 +19,14 @@ def test_runs_are_identical(tmp_path, cpus, quantum):
     assert first.report["ticks"] and first.report["ticks"] == second.report["ticks"]
 
 
+def test_runs_are_identical_on_qemu(tmp_path):
+    """The same, where time counts instructions."""
+    options = ["--cpus", 1, "--icount"]
+    first = run(tmp_path, SELF_TEST, *options, platform="qemu-tcg", timeout=400).expect(OK)
+    second = run(tmp_path, SELF_TEST, *options, platform="qemu-tcg", timeout=400).expect(OK)
+    assert first.serial == second.serial
+
+
 @pytest.mark.parametrize("cpus", [1, 2, 4, 8])
 def test_self_test_without_virtualization(tmp_path, cpus):
     """The microkernel's own tests need no VT-x: QEMU alone, with ACPI tables and several CPUs."""

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from soclelib import qemu
+
 GOOD = ("say \\x1b[2J\\x1b[01;01HBdsDxe: loading", "say socle: starts", "say [one] hello",
         "say socle: end status=0 (2 guests)")
 
@@ -55,6 +57,31 @@ def test_machine_that_stays_on(host):
     begin = time.monotonic()
     assert host.run("--timeout", 50).returncode == 0
     assert time.monotonic() - begin < 15
+
+
+@pytest.mark.parametrize("flags, device, modules, words", [
+    ("fpu vmx", True, {"kvm_intel": "Y"}, None),
+    ("fpu vmx", True, {"kvm_intel": "1"}, None),
+    ("fpu svm", True, {"kvm_amd": "1"}, None),
+    ("fpu svm", True, {"kvm_intel": "1"}, "kvm_amd is not loaded"),
+    ("fpu svm", True, {"kvm_amd": "0"}, "nested=1"),
+    ("fpu vmx", True, {"kvm_intel": "N"}, "nested=1"),
+    ("fpu vmx", False, {"kvm_intel": "Y"}, "/dev/kvm"),
+    ("fpu vmx_not svm2", True, {"kvm_intel": "Y"}, "neither VT-x nor AMD-V"),
+])
+def test_nested_kvm_is_taken_where_it_is_offered(tmp_path, flags, device, modules, words):
+    """A /dev/kvm alone says nothing."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(f"flags\t\t: {flags}\n")
+    if device:
+        (tmp_path / "dev").mkdir()
+        (tmp_path / "dev/kvm").touch()
+    for name, nested in modules.items():
+        folder = tmp_path / "sys/module" / name / "parameters"
+        folder.mkdir(parents=True)
+        (folder / "nested").write_text(nested + "\n")
+    missing = qemu.kvm_missing(tmp_path)
+    assert missing is None if words is None else words in missing
 
 
 def test_missing_platforms(host):

@@ -38,7 +38,7 @@ class Bochs:
         self.wants_input = wants_input
         self.child = None
         self.link = None
-        self.serial_file = None
+        self.serial = process.Tail(folder / "serial")
         self.log_path = folder / "bochs.log"
         self.log_at = 0
         os.symlink(disk, folder / "disk.img")  # so that lock files are ours alone
@@ -113,12 +113,7 @@ class Bochs:
                 return b""
             except OSError:
                 return b""
-        if self.serial_file is None:
-            try:
-                self.serial_file = open(self.folder / "serial", "rb")
-            except FileNotFoundError:
-                return b""
-        return self.serial_file.read()
+        return self.serial.read()
 
     def write(self, data):
         """Types data at the machine's serial port."""
@@ -185,7 +180,7 @@ class Bochs:
     def stop(self, log_copy=None):
         """Ends the emulator and closes everything; log_copy: where its log is to be kept."""
         process.end(self.child)
-        for thing in (self.link, self.serial_file):
+        for thing in (self.link, self.serial):
             if thing:
                 thing.close()
         if log_copy and self.log_path.exists():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A child process that does not outlive us, and the sockets that lead to it."""
+"""A child process that does not outlive us, the sockets that lead to it, and the file that it writes."""
 import ctypes
 import os
 import signal
@@ -63,3 +63,25 @@ def connect(address, process, patience=20.0):
             link.close()
             time.sleep(0.02)
     return None
+
+
+class Tail:
+    """What somebody else appends to a file that may not be there yet."""
+
+    def __init__(self, path):
+        self.path = path
+        self.file = None
+
+    def read(self):
+        """Bytes since the last call."""
+        if self.file is None:
+            try:
+                self.file = open(self.path, "rb")
+            except FileNotFoundError:
+                return b""
+        return self.file.read()
+
+    def close(self):
+        """Harmless when nothing was read."""
+        if self.file:
+            self.file.close()
