@@ -91,21 +91,20 @@ enum {
      * local APIC of the vm. From any thread */
     SYS_VM_LINE,
     /* (h:vm CONTROL, index) -> h:vcpu. State as after INIT: 16-bit real mode at F000:FFF0; but for
-     * index 0, it waits for SIPI. */
+     * index 0, it waits for SIPI. It is bound to the first thread that calls one of those below,
+     * and this thread to it: until the thread ends all others get E_BUSY, but for NMI and kick. */
     SYS_VCPU_CREATE,
     /* (h:vcpu CONTROL, VCPU_RUN_*, value, address or 0) -> VX_* and struct vcpu_exit in registers;
      * at VX_MMIO gpr[] of it is stored at the address */
     SYS_VCPU_RUN,
-    /* (h:vcpu CONTROL, struct vcpu_state *, groups VCPU_STATE_*): by the thread that runs the vCPU,
-     * or by any while none has run it (a vCPU is bound to the first thread that runs it). GET fills
-     * all of the structure: groups not asked for are zero */
+    /* (h:vcpu CONTROL, struct vcpu_state *, groups VCPU_STATE_*): by the vCPU's thread; only those
+     * groups are stored or read */
     SYS_VCPU_GET,
     SYS_VCPU_SET,
     /* (h:vcpu CONTROL, vector, VCPU_INJECT_*, error code, cr2) */
     SYS_VCPU_INJECT,
     /* (h:vcpu CONTROL, VCPU_APIC_WRITE or 0 | offset in the APIC page, value) -> the value read, 0
-     * for a write. A 32-bit access to the vCPU's local APIC as through its page; by the thread that
-     * runs it */
+     * for a write. A 32-bit access to the vCPU's local APIC as through its page; by its thread */
     SYS_VCPU_APIC,
     /* (h:system, buffer, bytes) -> bytes written, possibly fewer: the device takes no more now */
     SYS_CONSOLE_WRITE,
@@ -296,8 +295,8 @@ struct vcpu_exit {
 /* vCPU state. Groups can be read and written apart. */
 #define VCPU_STATE_GPR   BIT(0) /* gpr, rip, rflags */
 #define VCPU_STATE_SYS   BIT(1) /* segments, tables, control registers, efer */
-#define VCPU_STATE_MSR   BIT(2) /* the msr_ fields and xcr0 */
-#define VCPU_STATE_EVENT BIT(3) /* interruptibility, activity, pending */
+#define VCPU_STATE_MSR   BIT(2) /* xcr0, the msr_ fields, dr7, pending_debug */
+#define VCPU_STATE_EVENT BIT(3) /* interruptibility, activity */
 #define VCPU_STATE_ALL   FIELD(3, 0)
 
 enum seg_index { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
@@ -333,6 +332,7 @@ struct vcpu_seg {
     u16 pad[3];
 };
 
+/* In the order of the groups. */
 struct vcpu_state {
     u64 gpr[GPR_COUNT];
     u64 rip, rflags;
@@ -365,8 +365,7 @@ enum vcpu_activity {
 #define VCPU_INJECT_CR2        BIT(1) /* set CR2 too (#PF) */
 #define VCPU_INJECT_NMI        BIT(3)
 #define VCPU_INJECT_KICK       BIT(4) /* makes SYS_VCPU_RUN return VX_KICKED */
-/* NMI and kick may come from any thread; exceptions only from the one that runs the
- * vCPU. */
+/* NMI and kick may come from any thread; exceptions only from the vCPU's own. */
 
 /* System. */
 enum system_info {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Processes: an address space, a table of handles and budgets. All of it is guarded by the kernel
- * lock, a single lock under which every system call but the hot ones (vCPU, events, console) runs.
+ * lock, a single lock; the table in syscall.c tells which calls run under it as a whole.
  */
 #ifndef KERNEL_PROCESS_H
 #define KERNEL_PROCESS_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Entry of all system calls: one table says who handles which, and under what lock. */
+/* Entry of all system calls: one table says who handles which, what handle its first argument must
+ * be, and under what lock it runs. */
 #include "kernel/syscall.h"
 
 #include "kernel/abi.h"
@@ -14,38 +15,43 @@ static s64 sys_process_exit(const struct call *k)
     return E_OK; /* the return to ring 3 finds the thread dying */
 }
 
+/* UNLOCKED: the kernel lock is taken for the look-up alone; a reference keeps the object. */
+enum locking { UNLOCKED, LOCKED };
+
 static const struct {
     syscall_fn fn;
-    bool locked; /* runs under the kernel lock */
+    u8 locking;
+    u8 type; /* of the object behind the first argument; OBJECT_NONE: the handler sees to it */
+    u8 rights;
 } table[SYS_COUNT] = {
-    [SYS_PROCESS_EXIT] = {sys_process_exit,   true },
-    [SYS_HANDLE_CLOSE] = {sys_handle_close,   true },
-    [SYS_HANDLE_GRANT] = {sys_handle_grant,   true },
-    [SYS_PROCESS_CREATE] = {sys_process_create, true },
-    [SYS_PROCESS_KILL] = {sys_process_kill,   true },
-    [SYS_PROCESS_INFO] = {sys_process_info,   true },
-    [SYS_THREAD_CREATE] = {sys_thread_create,  true },
-    [SYS_THREAD_SET] = {sys_thread_set,     true },
-    [SYS_MEMORY_CREATE] = {sys_memory_create,  true },
-    [SYS_MEMORY_MAP] = {sys_memory_map,     true },
-    [SYS_MEMORY_UNMAP] = {sys_memory_unmap,   true },
-    [SYS_EVENT_CREATE] = {sys_event_create,   true },
-    [SYS_EVENT_SIGNAL] = {sys_event_signal,   false},
-    [SYS_EVENT_WAIT] = {sys_event_wait,     false},
-    [SYS_VM_CREATE] = {sys_vm_create,      true },
-    [SYS_VM_MEMORY] = {sys_vm_memory,      false},
-    [SYS_VM_STATS] = {sys_vm_stats,       true },
-    [SYS_VM_INTERRUPT] = {sys_vm_interrupt,   true },
-    [SYS_VM_LINE] = {sys_vm_line,        true },
-    [SYS_VCPU_CREATE] = {sys_vcpu_create,    true },
-    [SYS_VCPU_GET] = {sys_vcpu_get,       true },
-    [SYS_VCPU_SET] = {sys_vcpu_set,       true },
-    [SYS_VCPU_INJECT] = {sys_vcpu_inject,    true },
-    [SYS_VCPU_APIC] = {sys_vcpu_apic,      false},
-    [SYS_CONSOLE_WRITE] = {sys_console_write,  false},
-    [SYS_CONSOLE_READ] = {sys_console_read,   false},
-    [SYS_SYSTEM_INFO] = {sys_system_info,    true },
-    [SYS_SYSTEM_POWER] = {sys_system_power,   false},
+    [SYS_PROCESS_EXIT] = {sys_process_exit,   LOCKED,   OBJECT_NONE,    0            },
+    [SYS_HANDLE_CLOSE] = {sys_handle_close,   LOCKED,   OBJECT_NONE,    0            },
+    [SYS_HANDLE_GRANT] = {sys_handle_grant,   LOCKED,   OBJECT_NONE,    0            },
+    [SYS_PROCESS_CREATE] = {sys_process_create, LOCKED,   OBJECT_NONE,    0            },
+    [SYS_PROCESS_KILL] = {sys_process_kill,   LOCKED,   OBJECT_PROCESS, RIGHT_CONTROL},
+    [SYS_PROCESS_INFO] = {sys_process_info,   LOCKED,   OBJECT_NONE,    0            },
+    [SYS_THREAD_CREATE] = {sys_thread_create,  LOCKED,   OBJECT_NONE,    0            },
+    [SYS_THREAD_SET] = {sys_thread_set,     LOCKED,   OBJECT_THREAD,  RIGHT_CONTROL},
+    [SYS_MEMORY_CREATE] = {sys_memory_create,  LOCKED,   OBJECT_NONE,    0            },
+    [SYS_MEMORY_MAP] = {sys_memory_map,     LOCKED,   OBJECT_NONE,    0            },
+    [SYS_MEMORY_UNMAP] = {sys_memory_unmap,   LOCKED,   OBJECT_NONE,    0            },
+    [SYS_EVENT_CREATE] = {sys_event_create,   LOCKED,   OBJECT_NONE,    0            },
+    [SYS_EVENT_SIGNAL] = {sys_event_signal,   UNLOCKED, OBJECT_EVENT,   RIGHT_WRITE  },
+    [SYS_EVENT_WAIT] = {sys_event_wait,     UNLOCKED, OBJECT_EVENT,   RIGHT_READ   },
+    [SYS_VM_CREATE] = {sys_vm_create,      LOCKED,   OBJECT_NONE,    0            },
+    [SYS_VM_MEMORY] = {sys_vm_memory,      UNLOCKED, OBJECT_VM,      RIGHT_CONTROL},
+    [SYS_VM_STATS] = {sys_vm_stats,       LOCKED,   OBJECT_VM,      RIGHT_READ   },
+    [SYS_VM_INTERRUPT] = {sys_vm_interrupt,   UNLOCKED, OBJECT_VM,      RIGHT_CONTROL},
+    [SYS_VM_LINE] = {sys_vm_line,        UNLOCKED, OBJECT_VM,      RIGHT_CONTROL},
+    [SYS_VCPU_CREATE] = {sys_vcpu_create,    LOCKED,   OBJECT_VM,      RIGHT_CONTROL},
+    [SYS_VCPU_GET] = {sys_vcpu_get,       UNLOCKED, OBJECT_NONE,    0            },
+    [SYS_VCPU_SET] = {sys_vcpu_set,       UNLOCKED, OBJECT_NONE,    0            },
+    [SYS_VCPU_INJECT] = {sys_vcpu_inject,    UNLOCKED, OBJECT_VCPU,    RIGHT_CONTROL},
+    [SYS_VCPU_APIC] = {sys_vcpu_apic,      UNLOCKED, OBJECT_NONE,    0            },
+    [SYS_CONSOLE_WRITE] = {sys_console_write,  UNLOCKED, OBJECT_SYSTEM,  RIGHT_WRITE  },
+    [SYS_CONSOLE_READ] = {sys_console_read,   UNLOCKED, OBJECT_SYSTEM,  RIGHT_READ   },
+    [SYS_SYSTEM_INFO] = {sys_system_info,    LOCKED,   OBJECT_SYSTEM,  RIGHT_READ   },
+    [SYS_SYSTEM_POWER] = {sys_system_power,   UNLOCKED, OBJECT_SYSTEM,  RIGHT_CONTROL},
 };
 
 s64 syscall_new_handle(struct process *p, struct object *o, u32 rights)
@@ -56,40 +62,16 @@ s64 syscall_new_handle(struct process *p, struct object *o, u32 rights)
     return h;
 }
 
-/* Binds the calling thread to the vCPU behind a handle. */
-static int bind_vcpu(struct thread *t, u64 h)
-{
-    int error = E_OK;
-
-    spin_lock(&kernel_lock);
-    struct object *o = handle_get(t->process, h, OBJECT_VCPU, RIGHT_CONTROL, &error);
-    struct vcpu *v = o ? CONTAINER_OF(o, struct vcpu, object) : NULL;
-    if (v && (t->vcpu ? t->vcpu != v : v->thread != NULL)) {
-        error = E_BUSY;
-    } else if (v && !t->vcpu) {
-        object_ref(o);
-        v->thread = t;
-        t->vcpu = v;
-    }
-    if (!error) {
-        t->vcpu_handle = h;
-    }
-    spin_unlock(&kernel_lock);
-    return error;
-}
-
 /* The hot one: a thread that uses the same handle again needs no look-up and no lock. */
 static s64 run_vcpu(struct syscall_frame *f)
 {
     struct thread *t = cpu_this()->current;
+    int error = E_OK;
+    struct vcpu *v = syscall_own_vcpu(t, f->rdi, &error);
 
-    if (UNLIKELY(!t->vcpu || t->vcpu_handle != f->rdi)) {
-        int error = bind_vcpu(t, f->rdi);
-        if (error) {
-            return error;
-        }
+    if (UNLIKELY(!v)) {
+        return error;
     }
-    struct vcpu *v = t->vcpu;
     s64 result = vcpu_run(v, f->rsi, f->rdx);
     if (result == VX_MMIO && f->r10 && arch_copy_to_user(f->r10, v->gpr, sizeof(v->gpr))) {
         return E_FAULT;
@@ -103,6 +85,38 @@ static s64 run_vcpu(struct syscall_frame *f)
     return result;
 }
 
+static s64 call(u64 number, struct call *k)
+{
+    enum object_type type = table[number].type;
+    bool locked = table[number].locking == LOCKED;
+    int error = E_OK;
+
+    if (!type && !locked) {
+        return table[number].fn(k);
+    }
+    spin_lock(&kernel_lock);
+    k->o = type ? handle_get(k->p, k->a, type, table[number].rights, &error) : NULL;
+    if (error) {
+        spin_unlock(&kernel_lock);
+        return error;
+    }
+    if (type) {
+        object_ref(k->o);
+    }
+    if (!locked) {
+        spin_unlock(&kernel_lock);
+    }
+    s64 result = table[number].fn(k);
+    if (!locked) {
+        spin_lock(&kernel_lock);
+    }
+    if (type) {
+        object_unref(k->o);
+    }
+    spin_unlock(&kernel_lock);
+    return result;
+}
+
 void kernel_syscall(struct syscall_frame *f)
 {
     struct thread *t = cpu_this()->current;
@@ -111,14 +125,8 @@ void kernel_syscall(struct syscall_frame *f)
     if (LIKELY(number == SYS_VCPU_RUN)) {
         f->rax = (u64)run_vcpu(f);
     } else if (number < SYS_COUNT && table[number].fn) {
-        struct call k = {t->process, f->rdi, f->rsi, f->rdx, f->r10, f->r8};
-        if (table[number].locked) {
-            spin_lock(&kernel_lock);
-        }
-        f->rax = (u64)table[number].fn(&k);
-        if (table[number].locked) {
-            spin_unlock(&kernel_lock);
-        }
+        struct call k = {t->process, NULL, f->rdi, f->rsi, f->rdx, f->r10, f->r8};
+        f->rax = (u64)call(number, &k);
     } else {
         f->rax = (u64)E_NO_SYSCALL;
     }

@@ -88,13 +88,7 @@ s64 sys_process_create(const struct call *k)
 
 s64 sys_process_kill(const struct call *k)
 {
-    int error = E_OK;
-    struct object *o = handle_get(k->p, k->a, OBJECT_PROCESS, RIGHT_CONTROL, &error);
-
-    if (!o) {
-        return error;
-    }
-    process_end(CONTAINER_OF(o, struct process, object), PROCESS_KILLED, 0, 0);
+    process_end(CONTAINER_OF(k->o, struct process, object), PROCESS_KILLED, 0, 0);
     return E_OK;
 }
 
@@ -155,16 +149,11 @@ s64 sys_thread_create(const struct call *k)
 
 s64 sys_thread_set(const struct call *k)
 {
-    int error = E_OK;
-    struct object *o = handle_get(k->p, k->a, OBJECT_THREAD, RIGHT_CONTROL, &error);
+    struct thread *t = CONTAINER_OF(k->o, struct thread, object);
 
-    if (!o) {
-        return error;
-    }
     if (!k->b || k->b > WEIGHT_MAX || !k->c || !affinity_ok(k->c)) {
         return E_INVAL;
     }
-    struct thread *t = CONTAINER_OF(o, struct thread, object);
     if (t->state == THREAD_ENDED || t->dying) {
         return E_DEAD;
     }

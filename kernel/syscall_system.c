@@ -19,77 +19,30 @@
 
 struct object system_object = {OBJECT_SYSTEM, 1, NULL};
 
-/* The event behind a handle, with a reference; the kernel lock is taken only for that. */
-static struct notify *get_event(const struct call *k, u32 rights, int *error)
+static struct notify *event_of(const struct call *k)
 {
-    spin_lock(&kernel_lock);
-    struct object *o = handle_get(k->p, k->a, OBJECT_EVENT, rights, error);
-    if (o) {
-        object_ref(o);
-    }
-    spin_unlock(&kernel_lock);
-    return o ? CONTAINER_OF(o, struct notify, object) : NULL;
-}
-
-static void put_event(struct notify *n)
-{
-    spin_lock(&kernel_lock);
-    object_unref(&n->object);
-    spin_unlock(&kernel_lock);
+    return CONTAINER_OF(k->o, struct notify, object);
 }
 
 s64 sys_event_signal(const struct call *k)
 {
-    int error = E_OK;
-
     if (k->b & BIT(63)) {
         return E_INVAL;
     }
-    struct notify *n = get_event(k, RIGHT_WRITE, &error);
-    if (!n) {
-        return error;
-    }
-    notify_signal(n, k->b);
-    put_event(n);
+    notify_signal(event_of(k), k->b);
     return E_OK;
 }
 
 s64 sys_event_wait(const struct call *k)
 {
-    int error = E_OK;
-
-    if (!k->b || k->b & BIT(63)) {
-        return E_INVAL;
-    }
-    struct notify *n = get_event(k, RIGHT_READ, &error);
-    if (!n) {
-        return error;
-    }
-    s64 bits = notify_wait(n, k->b, k->c);
-    put_event(n);
-    return bits;
-}
-
-/* Does the caller hold the system handle with these rights? */
-static int check_system(const struct call *k, u32 rights)
-{
-    int error = E_OK;
-
-    spin_lock(&kernel_lock);
-    handle_get(k->p, k->a, OBJECT_SYSTEM, rights, &error);
-    spin_unlock(&kernel_lock);
-    return error;
+    return !k->b || k->b & BIT(63) ? E_INVAL : notify_wait(event_of(k), k->b, k->c);
 }
 
 s64 sys_console_write(const struct call *k)
 {
     char text[CONSOLE_CHUNK];
     u64 n = MIN(k->c, CONSOLE_CHUNK);
-    int error = check_system(k, RIGHT_WRITE);
 
-    if (error) {
-        return error;
-    }
     if (arch_copy_from_user(text, k->b, n)) {
         return E_FAULT;
     }
@@ -99,13 +52,7 @@ s64 sys_console_write(const struct call *k)
 s64 sys_console_read(const struct call *k)
 {
     char text[CONSOLE_CHUNK];
-    u64 n = MIN(k->c, CONSOLE_CHUNK);
-    int error = check_system(k, RIGHT_READ);
-
-    if (error) {
-        return error;
-    }
-    n = arch_console_read(text, n);
+    u64 n = arch_console_read(text, MIN(k->c, CONSOLE_CHUNK));
     return arch_copy_to_user(k->b, text, n) ? E_FAULT : (s64)n;
 }
 
@@ -202,11 +149,7 @@ s64 sys_system_info(const struct call *k)
         [SYSTEM_SELF_TEST] = info_self_test,
     };
     union info info;
-    int error = E_OK;
 
-    if (!handle_get(k->p, k->a, OBJECT_SYSTEM, RIGHT_READ, &error)) {
-        return error;
-    }
     if (k->b >= ARRAY_SIZE(table)) {
         return E_INVAL;
     }
@@ -223,11 +166,6 @@ s64 sys_system_info(const struct call *k)
 
 s64 sys_system_power(const struct call *k)
 {
-    int error = check_system(k, RIGHT_CONTROL);
-
-    if (error) {
-        return error;
-    }
     if (k->b > POWER_PANIC) {
         return E_INVAL;
     }

@@ -6,7 +6,9 @@
 
 #include "arch/arch.h"
 #include "kernel/abi.h"
+#include "kernel/process.h"
 #include "kernel/thread.h"
+#include "kernel/vcpu.h"
 #include "lib/pagetable.h"
 #include "tests/host/machine.h"
 
@@ -128,6 +130,13 @@ void user_exec(u64 va)
 bool user_can(u64 va, u32 access)
 {
     return host_translate(va, access) != NULL;
+}
+
+struct vcpu *vcpu_of(s64 handle)
+{
+    struct object *o = cpu_this()->current->process->handles[handle].object;
+
+    return CONTAINER_OF(o, struct vcpu, object);
 }
 
 u64 user_arg(u32 slot, const void *p, u64 bytes)

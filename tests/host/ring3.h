@@ -7,6 +7,8 @@
 #include "kernel/abi.h"
 #include "lib/types.h"
 
+struct vcpu;
+
 typedef void (*user_fn)(u64 arg);
 
 /* The manager's stack, as kernel/main.c makes it. */
@@ -35,6 +37,9 @@ void user_exec(u64 va);
 
 /* Would an access (PT_READ, PT_WRITE, PT_EXEC) go without a fault? */
 bool user_can(u64 va, u32 access);
+
+/* The vCPU behind a handle of the calling process. */
+struct vcpu *vcpu_of(s64 handle);
 
 /* Copies an argument to the stack of the calling thread, at `slot` KiB below its top; returns
  * where. */

@@ -166,6 +166,7 @@ static void other_thread(struct child_page *page)
         sys_event_wait(page->handles[6], 1, sys_tsc() + page->tsc_hz / 1000);
     }
     EXPECT(page, sys_vcpu_run(page->handles[7], 0, 0, &exit), E_BUSY);
+    EXPECT(page, sys_vcpu_apic(page->handles[7], 0x30, 0), E_BUSY);
     EXPECT(page, sys_vcpu_get(page->handles[7], &state, VCPU_STATE_ALL), E_BUSY);
     EXPECT(page, sys_vcpu_set(page->handles[7], &state, VCPU_STATE_ALL), E_BUSY);
     EXPECT(page, sys_vcpu_inject(page->handles[7], 6, 0, 0, 0), E_BUSY);
@@ -193,8 +194,7 @@ static void two_threads(struct child_page *page)
     page->handles[6] = (handle_t)sys_event_create();
     page->handles[7] = vcpu;
     child_thread(1, other_thread, page);
-    /* bound to this thread by its first run: from then on the other one is told E_BUSY
-     */
+    /* bound to this thread by its first use: from then on the other one is told E_BUSY */
     EXPECT(page, sys_vcpu_inject(vcpu, 0, VCPU_INJECT_KICK, 0, 0), 0);
     EXPECT(page, sys_vcpu_run(vcpu, 0, 0, &exit), VX_KICKED);
     page->go = 1;
@@ -203,11 +203,56 @@ static void two_threads(struct child_page *page)
     EXPECT(page, sys_memory_unmap(0, WINDOW, PAGE_SIZE), 0);
 }
 
+/* --- a vm and a vCPU that one thread closes while others use them --- */
+
+#define CLOSE_ROUNDS 300
+
+static void user_thread(struct child_page *page)
+{
+    struct vcpu_state state;
+
+    for (u32 i = 0;; i++) {
+        handle_t vm = page->handles[6], vcpu = page->handles[7];
+        const s64 got[] = {
+            sys_vm_interrupt(vm, 0xfee00000, 0x40),
+            sys_vm_line(vm, i & 1),
+            sys_vcpu_inject(vcpu, 0, i & 1 ? VCPU_INJECT_KICK : VCPU_INJECT_NMI, 0, 0),
+            sys_vcpu_get(vcpu, &state, VCPU_STATE_GPR),
+            sys_vcpu_apic(vcpu, 0x30, 0),
+        };
+
+        for (u32 k = 0; k < ARRAY_SIZE(got); k++) {
+            child_check(page, got[k] >= 0 || got[k] == E_HANDLE || (k >= 3 && got[k] == E_BUSY),
+                        "call %u on what is being closed: %ld", k, got[k]);
+        }
+        __atomic_fetch_add(&page->counters[0], 1, __ATOMIC_RELAXED);
+    }
+}
+
+static void closing(struct child_page *page)
+{
+    page->handles[5] = (handle_t)sys_event_create();
+    for (u32 i = 1; i < CHILD_THREADS; i++) {
+        child_thread(i, user_thread, page);
+    }
+    for (u32 i = 0; i < CLOSE_ROUNDS || page->counters[0] < CLOSE_ROUNDS; i++) {
+        handle_t vm = make_vm(page, 1);
+        s64 vcpu = sys_vcpu_create(vm, 0);
+
+        child_check(page, vcpu > 0, "round %u: a vCPU: %ld", i, vcpu);
+        page->handles[6] = vm;
+        page->handles[7] = (handle_t)vcpu;
+        sys_event_wait(page->handles[5], 1, sys_tsc() + 2000 * (i % 4));
+        EXPECT(page, sys_handle_close(i & 1 ? vm : (handle_t)vcpu), 0);
+        EXPECT(page, sys_handle_close(i & 1 ? (handle_t)vcpu : vm), 0);
+    }
+}
+
 void scenario_vm(struct child_page *page)
 {
-    static void (*const parts[])(struct child_page *) = {arguments, run, two_threads};
+    static void (*const parts[])(struct child_page *) = {arguments, run, two_threads, closing};
 
-    /* each in a process of its own: a thread is bound to the first vCPU that it runs */
+    /* each in a process of its own: a thread is bound to the first vCPU that it uses */
     parts[page->args[0] % ARRAY_SIZE(parts)](page);
 }
 
@@ -219,7 +264,7 @@ void test_vm(void)
         say("  no virtualization here: left out");
         return;
     }
-    for (o.args[0] = 0; o.args[0] < 3; o.args[0]++) {
+    for (o.args[0] = 0; o.args[0] < 4; o.args[0]++) {
         child_run(SCENARIO_VM, &o, 10000);
     }
 }

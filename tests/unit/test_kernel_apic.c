@@ -70,7 +70,7 @@ static void make(guest_fn guest, u32 count)
     for (u32 i = 0; i < count; i++) {
         vcpus[i] = SYS(SYS_VCPU_CREATE, (u64)vm, i);
         CHECK(vcpus[i] > 0);
-        CHECK_EQUAL(SYS(SYS_VCPU_APIC, (u64)vcpus[i], VCPU_APIC_WRITE | APIC_SVR, APIC_ON), 0);
+        apic_page_write(vcpu_of(vcpus[i]), APIC_SVR, APIC_ON); /* the call is for its thread */
     }
     for (u32 i = 0; i < count; i++) {
         CHECK(sys_thread_new(0, runs, i, STACK_TOP - 0x2000 * i) > 0);

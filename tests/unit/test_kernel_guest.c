@@ -49,13 +49,6 @@ static void sleep_ticks(u64 ticks)
     close_handle(e);
 }
 
-static struct vcpu *vcpu_of(s64 handle)
-{
-    struct object *o = cpu_this()->current->process->handles[handle].object;
-
-    return CONTAINER_OF(o, struct vcpu, object);
-}
-
 /* --- guests --- */
 
 static void guest_spins(struct vcpu *v, struct exit *x)
@@ -112,7 +105,7 @@ static void make_machine(struct machine *m, u32 vcpus)
     close_handle(stack);
     for (u32 i = 0; i < vcpus; i++) {
         m->vcpu[i] = SYS(SYS_VCPU_CREATE, (u64)m->vm, i);
-        CHECK_EQUAL(SYS(SYS_VCPU_APIC, (u64)m->vcpu[i], VCPU_APIC_WRITE | APIC_SVR, 0x1ff), 0);
+        apic_page_write(vcpu_of(m->vcpu[i]), APIC_SVR, 0x1ff); /* the call is for its thread */
         if (i) {
             CHECK_EQUAL(interrupt(m, i, APIC_STARTUP), 1);
         }

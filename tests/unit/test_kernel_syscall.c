@@ -213,7 +213,7 @@ static const struct pointer_call {
     {SYS_VM_CREATE,      0, sizeof(struct vm_args),          false, KINDS,   {0}                        },
     {SYS_VM_STATS,       1, sizeof(struct vm_stats),         true,  VM,      {0}                        },
     {SYS_VCPU_GET,       1, sizeof(struct vcpu_state),       true,  VCPU,    {0, 0, VCPU_STATE_ALL}     },
-    {SYS_VCPU_SET,       1, sizeof(struct vcpu_state),       false, VCPU,    {0, 0, VCPU_STATE_GPR}     },
+    {SYS_VCPU_SET,       1, 18 * sizeof(u64),                false, VCPU,    {0, 0, VCPU_STATE_GPR}     },
     {SYS_CONSOLE_WRITE,  1, 100,                             false, SYSTEM,  {0, 0, 100}                },
     {SYS_CONSOLE_READ,   1, 4,                               true,  SYSTEM,  {0, 0, 4}                  },
     {SYS_SYSTEM_INFO,

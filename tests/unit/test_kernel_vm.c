@@ -49,13 +49,6 @@ static struct vm_stats stats_of(s64 vm)
     return s;
 }
 
-static struct vcpu *vcpu_of(s64 handle)
-{
-    struct object *o = cpu_this()->current->process->handles[handle].object;
-
-    return CONTAINER_OF(o, struct vcpu, object);
-}
-
 static s64 sys_state(u64 number, s64 vcpu, struct vcpu_state *s, u64 groups)
 {
     u64 at = user_arg(4, s, sizeof(*s));
@@ -348,13 +341,16 @@ static void manager_state(u64 arg)
     CHECK_EQUAL(t.gpr[GPR_R15], 99);
     s.rflags = 0; /* no CPU can hold that */
     CHECK_EQUAL(sys_state(SYS_VCPU_SET, v, &s, VCPU_STATE_GPR), E_INVAL);
-    CHECK_EQUAL(vcpu_of(v)->cpu, -1); /* nobody runs it: it is on no CPU */
-    /* two at once on one CPU */
+    /* groups that were not asked for are not touched */
+    t = (struct vcpu_state){.cr3 = 5, .halted = 7};
+    CHECK_EQUAL(sys_state(SYS_VCPU_GET, v, &t, VCPU_STATE_GPR), 0);
+    CHECK(t.rip == 0x1234 && t.cr3 == 5 && t.halted == 7);
     CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), VX_IO);
-    CHECK_EQUAL(sys_state(SYS_VCPU_GET, w, &t, VCPU_STATE_ALL), 0);
-    CHECK_EQUAL(sys_state(SYS_VCPU_GET, v, &t, VCPU_STATE_ALL), 0);
-    CHECK_EQUAL(t.rip, 0x1234);
-    /* a thread runs one vCPU, a vCPU has one thread */
+    /* a thread has one vCPU, a vCPU has one thread, from the first use on */
+    CHECK_EQUAL(sys_state(SYS_VCPU_GET, w, &t, VCPU_STATE_ALL), E_BUSY);
+    CHECK_EQUAL(SYS(SYS_VCPU_APIC, (u64)w, 0x30), E_BUSY);
+    CHECK_EQUAL(SYS(SYS_VCPU_INJECT, (u64)w, 13, 0), E_BUSY);
+    CHECK_EQUAL(SYS(SYS_VCPU_INJECT, (u64)w, 0, VCPU_INJECT_NMI), 0);
     CHECK_EQUAL(sys_run((u64)w, 0, 0, &x), E_BUSY);
     s64 other = SYS(SYS_HANDLE_GRANT, 0, (u64)v, RIGHTS_ALL);
     CHECK_EQUAL(sys_run((u64)other, 0, 0, &x), VX_IO);
@@ -402,6 +398,59 @@ static void manager_binding(u64 arg)
 
 MACHINE_TEST(test_binding, manager_binding)
 MACHINE_TEST(test_binding_on_two_cpus, manager_binding, .cpus = 2)
+
+/* Threads that use a vm and a vCPU by numbers whose objects come and go. */
+static s64 closing_vm, closing_vcpu;
+static u32 users_done;
+
+static void uses_what_is_closed(u64 arg)
+{
+    struct vcpu_state s = {.rflags = RFLAGS_FIXED};
+
+    for (u32 i = 0; i < 40; i++) {
+        s64 vm = closing_vm, v = closing_vcpu;
+        const s64 got[] = {
+            SYS(SYS_VM_INTERRUPT, (u64)vm, APIC_PAGE, 0x31),
+            SYS(SYS_VM_LINE, (u64)vm, i & 1),
+            SYS(SYS_VCPU_INJECT, (u64)v, 0, i & 1 ? VCPU_INJECT_NMI : VCPU_INJECT_KICK),
+            sys_state(i & 1 ? SYS_VCPU_SET : SYS_VCPU_GET, v, &s, VCPU_STATE_GPR),
+            SYS(SYS_VCPU_APIC, (u64)v, 0x30),
+        };
+        for (u32 k = 0; k < ARRAY_SIZE(got); k++) {
+            CHECK(got[k] >= 0 || got[k] == E_HANDLE || (k >= 3 && got[k] == E_BUSY));
+        }
+    }
+    __atomic_fetch_add(&users_done, 1, __ATOMIC_SEQ_CST);
+    SYS(SYS_EVENT_WAIT, arg, 1, 0);
+}
+
+static void manager_closes(u64 arg)
+{
+    s64 event = SYS(SYS_EVENT_CREATE);
+
+    (void)arg;
+    users_done = 0;
+    for (u32 i = 0; i < 2; i++) {
+        CHECK(sys_thread_new(0, uses_what_is_closed, (u64)event, STACK_TOP - 0x3000 * i) > 0);
+    }
+    while (users_done < 2) {
+        closing_vm = sys_vm_new("guest", 1, 0);
+        closing_vcpu = SYS(SYS_VCPU_CREATE, (u64)closing_vm, 0);
+        host_spend(host_random() % 3000);
+        close_handle(closing_vm);
+        host_spend(host_random() % 3000);
+        close_handle(closing_vcpu);
+    }
+}
+
+MACHINE_TEST(test_closing, manager_closes, .cpus = 2)
+
+static void test_closing_in_races(void **state)
+{
+    (void)state;
+    assert_true(
+        machine_test_races((struct machine_config){.manager = manager_closes, .cpus = 3}, 20));
+}
 
 static void manager_injects(u64 arg)
 {
@@ -457,6 +506,8 @@ int main(void)
         cmocka_unit_test(test_state),
         cmocka_unit_test(test_binding),
         cmocka_unit_test(test_binding_on_two_cpus),
+        cmocka_unit_test(test_closing),
+        cmocka_unit_test(test_closing_in_races),
         cmocka_unit_test(test_injection),
     };
 

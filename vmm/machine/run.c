@@ -65,17 +65,17 @@ static NORETURN PRINTF(2, 3) void crash(struct vcpu *v, const char *format, ...)
     machine_end(v->machine, GUEST_CRASH, "%s", reason);
 }
 
-/* Single-step: a trap after what was done now. A state of its own, since a get fills all of it. */
+/* Single-step: a trap after what was done now. */
 static void note_step(struct vcpu *v)
 {
-    struct vcpu_state s;
-
-    if (!(v->state.rflags & RFLAGS_TF) || sys_vcpu_get(v->handle, &s, VCPU_STATE_MSR) ||
-        (s.msr_debugctl & DEBUGCTL_BTF)) {
+    if (!(v->state.rflags & RFLAGS_TF)) {
         return;
     }
-    s.pending_debug |= PENDING_DEBUG_BS;
-    sys_vcpu_set(v->handle, &s, VCPU_STATE_MSR);
+    get_state(v, VCPU_STATE_MSR);
+    if (!(v->state.msr_debugctl & DEBUGCTL_BTF)) {
+        v->state.pending_debug |= PENDING_DEBUG_BS;
+        set_state(v, VCPU_STATE_MSR);
+    }
 }
 
 /* An emulated instruction is done: past it, as the CPU would. */
