@@ -13,10 +13,13 @@ GUEST_LIB_O  := $(GUEST_LIB_C:%.c=$(GUEST_DIR)/obj/%.o) $(GUEST_LIB_ASM:%.asm=$(
 GUEST_OUT    := $(GUEST_C:guests/%.c=$(GUEST_DIR)/%.elf) $(GUEST_ASM:guests/%.asm=$(GUEST_DIR)/%.bin) \
                 $(GUEST_DIR)/hello-elf64.elf $(GUEST_DIR)/hello-multiboot2.elf $(GUEST_DIR)/hello-aout.elf \
                 $(GUEST_DIR)/bench.elf $(GUEST_DIR)/module.txt
+# Linux, when tools/setup could fetch it
+LINUX_CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/socle/linux
+LINUX_OUT    := $(if $(wildcard $(LINUX_CACHE)/vmlinuz),$(GUEST_DIR)/linux/vmlinuz $(GUEST_DIR)/linux/initrd.img)
 GUEST_LINK    = $(LD) -nostdlib -static -z noexecstack -z max-page-size=4096 -T guests/lib/guest.ld
 
 .PHONY: guests
-guests: $(GUEST_OUT) ## the guest kernels
+guests: $(GUEST_OUT) $(LINUX_OUT) ## the guest kernels
 
 $(GUEST_DIR)/obj/%.o: %.c
 	$(Q)mkdir -p $(@D)
@@ -66,3 +69,12 @@ $(GUEST_DIR)/%.bin: guests/%.asm
 	$(Q)mkdir -p $(@D)
 	$(Q)echo "  NASM    $<"
 	$(Q)$(NASM) -f bin -I./ -w+error -MD $@.d -o $@ $<
+
+$(GUEST_DIR)/linux/vmlinuz: $(LINUX_CACHE)/vmlinuz
+	$(Q)mkdir -p $(@D)
+	$(Q)cp $< $@
+
+$(GUEST_DIR)/linux/initrd.img: $(LINUX_CACHE)/busybox guests/linux/initramfs.py guests/linux/inittab guests/linux/rc
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  CPIO    $@"
+	$(Q)$(PYTHON) guests/linux/initramfs.py $< $@

@@ -95,12 +95,17 @@
 
 #define EAX6_ARAT     BIT(2) /* the APIC timer never stops */
 
+#define KVM_NO_DELAY  BIT(1) /* nothing here is so slow that port 0x80 must be written */
+
 #define PHYS_BITS_MAX 48 /* four levels of nested tables */
 
 static struct cpuid_dir *dir_of(struct cpuid_table *t, u32 leaf)
 {
     if (leaf >= CPUID_EXTENDED) {
         return &t->dir[CPUID_DIR_EXTENDED + leaf - CPUID_EXTENDED];
+    }
+    if (leaf >= CPUID_KVM) {
+        return &t->dir[CPUID_DIR_KVM + leaf - CPUID_KVM];
     }
     if (leaf >= CPUID_HYPERVISOR) {
         return &t->dir[CPUID_DIR_HYPERVISOR + leaf - CPUID_HYPERVISOR];
@@ -295,6 +300,9 @@ static void add_hypervisor(struct cpuid_table *t, const struct cpuid_inputs *in)
     /* kHz of the TSC and of the APIC timer */
     *add(t, 0x40000010, 0, 0) = (struct cpuid_leaf){
         (u32)(in->tsc_hz / 1000), (u32)((in->tsc_hz >> t->crystal_shift) / 1000), 0, 0};
+    /* "KVMKVMKVM\0\0\0", by which Linux believes that x2APIC works without interrupt remapping */
+    *add(t, CPUID_KVM, 0, 0) = (struct cpuid_leaf){CPUID_MAX_KVM, 0x4b4d564b, 0x564b4d56, 0x4d};
+    add(t, CPUID_KVM + 1, 0, 0)->eax = KVM_NO_DELAY;
 }
 
 static void derive_registers(struct cpuid_table *t)
@@ -363,6 +371,9 @@ static struct cpuid_dir find(const struct cpuid_table *t, u32 leaf)
     }
     if (leaf >= CPUID_HYPERVISOR && leaf <= CPUID_MAX_HYPERVISOR) {
         return t->dir[CPUID_DIR_HYPERVISOR + leaf - CPUID_HYPERVISOR];
+    }
+    if (leaf >= CPUID_KVM && leaf <= CPUID_MAX_KVM) {
+        return t->dir[CPUID_DIR_KVM + leaf - CPUID_KVM];
     }
     /* SDM 2 "CPUID": beyond the highest leaves the highest basic one answers */
     return t->dir[CPUID_MAX_BASIC];

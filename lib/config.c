@@ -28,9 +28,6 @@ static bool finish_flat(struct config_parser *p)
 {
     struct config_guest *g = p->guest;
 
-    if (p->given[G_MODULE].line) {
-        return fail_given(p, G_MODULE, "module is for multiboot guests; a flat image has none");
-    }
     if (g->load_address >= g->memory_bytes) {
         return fail_given(p, G_LOAD_ADDRESS, "load-address lies outside the guest's memory");
     }
@@ -60,8 +57,14 @@ static bool finish_guest(struct config_parser *p)
 
     if (g->image == IMAGE_NONE) {
         return config_fail(p, g->line, 1,
-                           "guest %s has no image: give it flat = FILE or multiboot = FILE",
+                           "guest %s has no image: give it linux, multiboot or flat = FILE",
                            g->name);
+    }
+    if (p->given[G_MODULE].line && g->image != IMAGE_MULTIBOOT) {
+        return fail_given(p, G_MODULE, "module is for multiboot guests only");
+    }
+    if (p->given[G_INITRD].line && g->image != IMAGE_LINUX) {
+        return fail_given(p, G_INITRD, "initrd is for linux guests only");
     }
     if (g->image == IMAGE_FLAT && !finish_flat(p)) {
         return false;

@@ -28,7 +28,7 @@ enum config_when_done { WHEN_DONE_POWEROFF, WHEN_DONE_REBOOT, WHEN_DONE_HALT, WH
 enum config_restart { RESTART_NO, RESTART_ON_FAILURE, RESTART_ALWAYS };
 enum config_on_reset { ON_RESET_RESTART, ON_RESET_END };
 enum config_expect { EXPECT_SUCCESS, EXPECT_CRASH, EXPECT_TIME_LIMIT, EXPECT_RESET };
-enum config_image { IMAGE_NONE, IMAGE_FLAT, IMAGE_MULTIBOOT };
+enum config_image { IMAGE_NONE, IMAGE_FLAT, IMAGE_MULTIBOOT, IMAGE_LINUX };
 enum config_mode { MODE_REAL, MODE_PROTECTED, MODE_LONG };
 
 #define CONFIG_CONSOLE_SERIAL BIT(0)
@@ -44,9 +44,9 @@ struct config_guest {
     char name[CONFIG_NAME_LEN + 1];
     u32 line; /* of its section header */
     enum config_image image;
-    struct config_str file; /* flat = FILE, multiboot = FILE */
-    struct config_str
-        modules[CONFIG_MAX_MODULES]; /* module = FILE [command line]; the file's part */
+    struct config_str file; /* flat = FILE, multiboot = FILE, linux = FILE */
+    /* module = FILE [command line]; the file's part. Of linux: initrd = FILE is the only one */
+    struct config_str modules[CONFIG_MAX_MODULES];
     struct config_str module_args[CONFIG_MAX_MODULES]; /* and the rest of the line */
     u32 module_count;
     struct config_str options; /* options = TEXT */

@@ -198,6 +198,17 @@ static bool key_multiboot(struct config_parser *p, struct config_str v)
     return read_image(p, v, IMAGE_MULTIBOOT);
 }
 
+static bool key_linux(struct config_parser *p, struct config_str v)
+{
+    return read_image(p, v, IMAGE_LINUX);
+}
+
+static bool key_initrd(struct config_parser *p, struct config_str v)
+{
+    p->guest->module_count = 1; /* config.c sees to it that there are no others */
+    return read_file(p, v, &p->guest->modules[0]);
+}
+
 static bool key_module(struct config_parser *p, struct config_str v)
 {
     struct config_guest *g = p->guest;
@@ -373,7 +384,9 @@ static bool key_mode(struct config_parser *p, struct config_str v)
 const struct config_key config_guest_keys[GUEST_KEYS] = {
     [G_FLAT] = {"flat",          key_flat,          false},
     [G_MULTIBOOT] = {"multiboot",     key_multiboot,     false},
+    [G_LINUX] = {"linux",         key_linux,         false},
     [G_MODULE] = {"module",        key_module,        true },
+    [G_INITRD] = {"initrd",        key_initrd,        false},
     [G_OPTIONS] = {"options",       key_options,       false},
     [G_MEMORY] = {"memory",        key_memory,        false},
     [G_POPULATE] = {"populate",      key_populate,      false},

@@ -8,7 +8,9 @@
 enum guest_key {
     G_FLAT,
     G_MULTIBOOT,
+    G_LINUX,
     G_MODULE,
+    G_INITRD,
     G_OPTIONS,
     G_MEMORY,
     G_POPULATE,

@@ -5,6 +5,7 @@
 #include "lib/string.h"
 
 #define SEGMENT_LOAD 1
+#define SEGMENT_NOTE 4
 #define MANY         0xffff /* PN_XNUM: the count stands elsewhere; no executable needs it */
 
 struct header32 {
@@ -35,9 +36,12 @@ struct segment64 {
 _Static_assert(sizeof(struct header32) == 52 && sizeof(struct header64) == 64, "ELF header");
 _Static_assert(sizeof(struct segment32) == 32 && sizeof(struct segment64) == 56, "program header");
 
-/* Program header number index, which lies in the file. False: it is of no interest (not loadable).
- */
-static bool read_segment(const struct elf *e, u32 index, struct elf_segment *out)
+struct note {
+    u32 owner_bytes, bytes, type; /* then the owner's name, then the contents, each padded to 4 */
+};
+
+/* Program header number index, which lies in the file; its type. */
+static u32 read_segment(const struct elf *e, u32 index, struct elf_segment *out)
 {
     const u8 *at = e->file + e->segment_table + (u64)index * e->segment_entry;
 
@@ -46,13 +50,18 @@ static bool read_segment(const struct elf *e, u32 index, struct elf_segment *out
 
         memcpy(&s, at, sizeof(s));
         *out = (struct elf_segment){s.offset, s.filesz, s.vaddr, s.paddr, s.memsz, s.flags & 7};
-        return s.type == SEGMENT_LOAD && s.memsz;
+        return s.type;
     }
     struct segment32 s;
 
     memcpy(&s, at, sizeof(s));
     *out = (struct elf_segment){s.offset, s.filesz, s.vaddr, s.paddr, s.memsz, s.flags & 7};
-    return s.type == SEGMENT_LOAD && s.memsz;
+    return s.type;
+}
+
+static bool read_loadable(const struct elf *e, u32 index, struct elf_segment *out)
+{
+    return read_segment(e, index, out) == SEGMENT_LOAD && out->memory_bytes;
 }
 
 static bool inside(u64 start, u64 length, u64 limit)
@@ -135,7 +144,7 @@ const char *elf_open(struct elf *e, const void *file, u64 bytes)
     for (u32 i = 0; i < e->segment_count; i++) {
         struct elf_segment s;
 
-        if (read_segment(e, i, &s)) {
+        if (read_loadable(e, i, &s)) {
             const char *wrong = check_segment(e, &s);
             if (wrong) {
                 return wrong;
@@ -149,7 +158,45 @@ const char *elf_open(struct elf *e, const void *file, u64 bytes)
 bool elf_next(const struct elf *e, u32 *index, struct elf_segment *out)
 {
     while (*index < e->segment_count) {
-        if (read_segment(e, (*index)++, out)) {
+        if (read_loadable(e, (*index)++, out)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Looks through bytes of notes. */
+static bool find_note(const u8 *at, u64 bytes, const char *owner, u32 type, u64 *value)
+{
+    u32 owner_bytes = (u32)strlen(owner) + 1;
+    struct note n;
+
+    while (bytes >= sizeof(n)) {
+        memcpy(&n, at, sizeof(n));
+        u64 contents = sizeof(n) + ALIGN_UP((u64)n.owner_bytes, 4);
+        u64 end = contents + ALIGN_UP((u64)n.bytes, 4);
+        if (contents + n.bytes > bytes) {
+            return false;
+        }
+        if (n.type == type && n.owner_bytes == owner_bytes && (n.bytes == 4 || n.bytes == 8) &&
+            !memcmp(at + sizeof(n), owner, owner_bytes)) {
+            *value = 0;
+            memcpy(value, at + contents, n.bytes);
+            return true;
+        }
+        at += MIN(end, bytes);
+        bytes -= MIN(end, bytes);
+    }
+    return false;
+}
+
+bool elf_note(const struct elf *e, const char *owner, u32 type, u64 *value)
+{
+    struct elf_segment s;
+
+    for (u32 i = 0; i < e->segment_count; i++) {
+        if (read_segment(e, i, &s) == SEGMENT_NOTE && inside(s.offset, s.file_bytes, e->bytes) &&
+            find_note(e->file + s.offset, s.file_bytes, owner, type, value)) {
             return true;
         }
     }

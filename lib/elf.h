@@ -48,4 +48,7 @@ const char *elf_open(struct elf *e, const void *file, u64 bytes) MUST_CHECK;
 /* The next loadable segment; *index is 0 to begin. False: no more. */
 bool elf_next(const struct elf *e, u32 *index, struct elf_segment *out);
 
+/* The number of 4 or 8 bytes in the first note of that owner and type. False: there is none. */
+bool elf_note(const struct elf *e, const char *owner, u32 type, u64 *value);
+
 #endif

@@ -54,7 +54,8 @@ static void check_file(struct config_str s)
 static void check_guest(const struct config_guest *g)
 {
     CHECK(memchr(g->name, 0, sizeof(g->name)) && g->name[0]);
-    CHECK(g->image == IMAGE_FLAT || g->image == IMAGE_MULTIBOOT);
+    CHECK(g->image == IMAGE_FLAT || g->image == IMAGE_MULTIBOOT || g->image == IMAGE_LINUX);
+    CHECK(g->image == IMAGE_MULTIBOOT || g->module_count <= (g->image == IMAGE_LINUX));
     check_file(g->file);
     CHECK(g->module_count <= CONFIG_MAX_MODULES);
     for (u32 i = 0; i < g->module_count; i++) {

@@ -111,11 +111,14 @@ static void every_key(void **state)
            "mode = protected\r\n"
            "on-reset = end\r\n"
            "expect = reset\r\n"
-           "restart = always");
+           "restart = always\r\n"
+           "[guest linux]\r\n"
+           "initrd = boot/initrd.img\r\n"
+           "linux = boot/vmlinuz");
     assert_int_equal(config.host.console, CONFIG_CONSOLE_SCREEN);
     assert_int_equal(config.host.when_done, WHEN_DONE_REBOOT);
     assert_true(config.host.self_test);
-    assert_int_equal(config.guest_count, 2);
+    assert_int_equal(config.guest_count, 3);
     const struct config_guest *g = &config.guests[0];
     assert_string_equal(g->name, "web-1");
     assert_int_equal(g->image, IMAGE_MULTIBOOT);
@@ -146,6 +149,12 @@ static void every_key(void **state)
     assert_int_equal(g->on_reset, ON_RESET_END);
     assert_int_equal(g->expect, EXPECT_RESET);
     assert_int_equal(g->restart, RESTART_ALWAYS);
+    g = &config.guests[2];
+    assert_int_equal(g->image, IMAGE_LINUX);
+    assert_str(g->file, "boot/vmlinuz", 35, 9);
+    assert_int_equal(g->module_count, 1);
+    assert_str(g->modules[0], "boot/initrd.img", 34, 10);
+    assert_int_equal(g->module_args[0].len, 0);
 }
 
 static void values(void **state)
@@ -234,7 +243,7 @@ static const struct wrong {
     {G "multiboot = b.elf\n", 3, 13, "an image already, in line 2"},
     {G "flat = b.elf\n", 3, 1, "flat is given twice, first in line 2"},
     {G "memroy = 64M\n", 3, 1, "did you mean 'memory'?"},
-    {G "linux = vmlinuz\n", 3, 1, "unknown key 'linux' in a [guest] section"},
+    {G "kernel = vmlinuz\n", 3, 1, "unknown key 'kernel' in a [guest] section"},
     {G "memory = 64\n", 3, 10, "1M to 64G"},
     {G "memory = 65G\n", 3, 10, "1M to 64G"},
     {G "memory = 1048577\n", 3, 10, "multiple of 4K"},
@@ -273,7 +282,13 @@ static const struct wrong {
     {G "load-address = 0x100000\n", 3, 16, "in real mode starts below 1M"},
     {G "memory=8G\nmode = protected\nentry = 0x100000000\n", 5, 9, "below 4G"},
     {G "mode = virtual\n", 3, 8, "real, protected or long"},
-    {G "module = m\n", 3, 10, "module is for multiboot guests"},
+    {G "module = m\n", 3, 10, "module is for multiboot guests only"},
+    {"[guest a]\nmodule = m\nlinux = x\n", 2, 10, "module is for multiboot guests only"},
+    {G "initrd = m\n", 3, 10, "initrd is for linux guests only"},
+    {"[guest a]\ninitrd = m\nmultiboot = x\n", 2, 10, "initrd is for linux guests only"},
+    {"[guest a]\nlinux = x\ninitrd = m\ninitrd = n\n", 4, 1, "initrd is given twice"},
+    {"[guest a]\nlinux = x\ninitrd = /m\n", 3, 10, "relative"},
+    {"[guest a]\nlinux = x\nentry = 1\n", 3, 9, "for flat images only"},
     {"[guest a]\nmultiboot = x\nmode = long\n", 3, 8, "for flat images only"},
     {"[guest a]\nmultiboot = x\nentry = 1\n", 3, 9, "for flat images only"},
     {"[guest a]\nmultiboot = x\nload-address = 0x100000\n[guest b]\nflat=x\n", 3, 16,

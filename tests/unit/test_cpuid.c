@@ -209,12 +209,26 @@ static void test_hidden(void **state)
     }
 }
 
+static void assert_name(u32 leaf, const char *wanted)
+{
+    struct cpuid_leaf l = ask(leaf, 0);
+    char name[13] = {0};
+
+    for (u32 i = 0; i < 4; i++) {
+        name[i] = (char)(l.ebx >> (8 * i));
+        name[4 + i] = (char)(l.ecx >> (8 * i));
+        name[8 + i] = (char)(l.edx >> (8 * i));
+    }
+    assert_string_equal(name, wanted);
+}
+
 static void test_ranges(void **state)
 {
     (void)state;
     struct cpuid_leaf last = ask(CPUID_MAX_BASIC, 0);
-    static const u32 beyond[] = {0x17,       0x20,       0x12345,    0x3fffffff, 0x40000011,
-                                 0x7fffffff, 0x80000009, 0x8000001f, 0xffffffff};
+    static const u32 beyond[] = {0x17,       0x20,       0x12345,    0x3fffffff,
+                                 0x40000011, 0x400000ff, 0x40000102, 0x7fffffff,
+                                 0x80000009, 0x8000001f, 0xffffffff};
 
     assert_int_equal(ask(0, 0).eax, CPUID_MAX_BASIC);
     assert_int_equal(ask(0, 0).ebx, 0x756e6547);
@@ -224,16 +238,10 @@ static void test_ranges(void **state)
         struct cpuid_leaf l = ask(beyond[i], 0);
         assert_memory_equal(&l, &last, sizeof(l));
     }
-    v.gpr[GPR_RAX] = 0x40000000;
-    v.gpr[GPR_RCX] = 0;
-    cpuid_exec(&v);
-    char name[13] = {0};
-    for (u32 i = 0; i < 4; i++) {
-        name[i] = (char)(v.gpr[GPR_RBX] >> (8 * i));
-        name[4 + i] = (char)(v.gpr[GPR_RCX] >> (8 * i));
-        name[8 + i] = (char)(v.gpr[GPR_RDX] >> (8 * i));
-    }
-    assert_string_equal(name, "SocleSocle");
+    assert_name(0x40000000, "SocleSocle");
+    assert_name(0x40000100, "KVMKVMKVM");
+    assert_int_equal(ask(0x40000100, 0).eax, 0x40000101);
+    assert_int_equal(ask(0x40000101, 0).eax, BIT(1)); /* no I/O delay is needed, and no more */
     struct cpuid_leaf width = ask(0x80000008, 0);
     assert_int_equal(width.eax, 48 | 48 << 8); /* four levels of nested tables */
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* SOURCES: vmm/load/load.c vmm/load/flat.c vmm/load/multiboot.c vmm/load/multiboot1.c */
-/* SOURCES: vmm/load/multiboot2.c vmm/machine/ram.c vmm/machine/walk.c lib/elf.c lib/format.c */
+/* SOURCES: vmm/load/multiboot2.c vmm/load/linux.c vmm/load/linux_pvh.c vmm/machine/ram.c */
+/* SOURCES: vmm/machine/walk.c lib/elf.c lib/format.c */
 /* Flat images: the state at the entry that flat.h promises, and each refusal. */
 #include <setjmp.h>
 #include <stdarg.h>

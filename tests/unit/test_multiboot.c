@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* SOURCES: vmm/load/load.c vmm/load/flat.c vmm/load/multiboot.c vmm/load/multiboot1.c */
-/* SOURCES: vmm/load/multiboot2.c vmm/machine/ram.c lib/elf.c lib/format.c */
+/* SOURCES: vmm/load/multiboot2.c vmm/load/linux.c vmm/load/linux_pvh.c vmm/machine/ram.c */
+/* SOURCES: lib/elf.c lib/format.c */
 /* Multiboot images of both versions: what they find in memory at their entry, and each refusal. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from soclelib.common import Failure
 
-IMAGE_KEYS = ("flat", "multiboot")
-FILE_KEYS = IMAGE_KEYS + ("module",)
+FILE_KEYS = ("flat", "multiboot", "linux", "module", "initrd")
 
 
 @dataclass

@@ -7,43 +7,7 @@
 
 #define FLAT_CODE         0x08
 #define FLAT_DATA         0x10
-#define FLAT_COMMAND_SIZE (FLAT_TABLES - FLAT_COMMAND)
-#define FLAT_TABLES_END   (FLAT_TABLES + 6 * PAGE_SIZE)
-
-#define PTE_P_W_U         0x7
-#define PTE_LARGE         BIT(7)
-
-/* GDT entries of 8 bytes: flat code and data as their access bytes and flags say. */
-#define GDT_CODE_64 0x00af9b000000ffffull
-#define GDT_CODE_32 0x00cf9b000000ffffull
-#define GDT_DATA    0x00cf93000000ffffull
-#define GDT_TSS     0x00008b000000ffffull
-
-/* Identity map of the first 4 GiB with 2 MiB pages. */
-static bool write_tables(const struct load_request *r, struct load_error *error)
-{
-    u64 table[512] = {FLAT_TABLES + PAGE_SIZE + PTE_P_W_U};
-
-    if (!load_copy(r, FLAT_TABLES, table, sizeof(table), "a page table", error)) {
-        return false;
-    }
-    for (u64 i = 0; i < 4; i++) {
-        table[i] = FLAT_TABLES + (2 + i) * PAGE_SIZE + PTE_P_W_U;
-    }
-    if (!load_copy(r, FLAT_TABLES + PAGE_SIZE, table, sizeof(table), "a page table", error)) {
-        return false;
-    }
-    for (u64 i = 0; i < 4; i++) {
-        for (u64 j = 0; j < 512; j++) {
-            table[j] = i * SIZE_1G + j * SIZE_2M + PTE_P_W_U + PTE_LARGE;
-        }
-        if (!load_copy(r, FLAT_TABLES + (2 + i) * PAGE_SIZE, table, sizeof(table), "a page table",
-                       error)) {
-            return false;
-        }
-    }
-    return true;
-}
+#define FLAT_COMMAND_SIZE (LOAD_TABLES - FLAT_COMMAND)
 
 static void real_state(struct vcpu_state *s, u64 entry)
 {
@@ -67,25 +31,12 @@ static bool protected_state(const struct load_request *r, struct vcpu_state *s,
                             struct load_error *error)
 {
     bool long_mode = r->mode == MODE_LONG;
-    u64 gdt[6] = {0, long_mode ? GDT_CODE_64 : GDT_CODE_32, GDT_DATA, GDT_CODE_32, GDT_TSS, 0};
+    u64 gdt[6] = {0, long_mode ? LOAD_CODE_64 : LOAD_CODE_32, LOAD_DATA, LOAD_CODE_32, LOAD_TSS, 0};
 
-    if (!load_copy(r, FLAT_GDT, gdt, sizeof(gdt), "the GDT", error)) {
-        return false;
-    }
     load_protected_state(s, FLAT_CODE, FLAT_DATA);
     s->seg[SEG_TR].selector = 0x20;
-    s->gdt_base = FLAT_GDT;
-    s->gdt_limit = sizeof(gdt) - 1;
     s->rip = r->entry;
-    if (long_mode) {
-        s->seg[SEG_CS].access = 0xa09b;
-        s->cr0 |= CR0_PG;
-        s->cr3 = FLAT_TABLES;
-        s->cr4 = CR4_PAE;
-        s->efer = EFER_LME | EFER_LMA | EFER_NXE;
-        return write_tables(r, error);
-    }
-    return true;
+    return load_gdt(r, s, gdt, sizeof(gdt), error) && (!long_mode || load_long_mode(r, s, error));
 }
 
 static bool overlaps(u64 a, u64 a_end, u64 b, u64 b_end)
@@ -96,7 +47,7 @@ static bool overlaps(u64 a, u64 a_end, u64 b, u64 b_end)
 bool flat_load(const struct load_request *r, struct vcpu_state *s, struct load_error *error)
 {
     size_t options = strlen(r->options) + 1;
-    u64 low_end = r->mode == MODE_LONG ? FLAT_TABLES_END : FLAT_TABLES;
+    u64 low_end = r->mode == MODE_LONG ? LOAD_TABLES_END : LOAD_TABLES;
     u64 end = r->load_address + r->file.bytes;
 
     if (!r->file.bytes) {
@@ -110,11 +61,11 @@ bool flat_load(const struct load_request *r, struct vcpu_state *s, struct load_e
                          "a flat image has no modules, and starts in real, protected or long "
                          "mode");
     }
-    if (end < r->load_address || overlaps(r->load_address, end, FLAT_GDT, low_end)) {
+    if (end < r->load_address || overlaps(r->load_address, end, LOAD_GDT, low_end)) {
         return load_fail(error,
                          "load-address %lx puts the image over what the loader places at "
                          "%x..%lx; choose a higher one",
-                         r->load_address, FLAT_GDT, low_end - 1);
+                         r->load_address, LOAD_GDT, low_end - 1);
     }
     if (r->entry < r->load_address || r->entry >= end) {
         return load_fail(error, "entry %lx lies outside the image, which is at %lx..%lx", r->entry,

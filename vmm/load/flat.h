@@ -24,9 +24,7 @@
 
 #include "vmm/load/load.h"
 
-#define FLAT_GDT     0x500
 #define FLAT_COMMAND 0x600
-#define FLAT_TABLES  0x1000
 #define FLAT_STACK   0x7c00
 
 /* See load_image(). */

@@ -8,6 +8,7 @@
 
 #include "kernel/abi.h"
 #include "lib/config.h"
+#include "lib/elf.h"
 #include "lib/types.h"
 #include "vmm/machine/ram.h"
 
@@ -61,7 +62,30 @@ bool load_no_room(const struct load_request *r, u64 gpa, u64 bytes, const char *
 /* MiB of RAM from address 0 to the first hole above 1 MiB, counting the hole below it. */
 u64 load_memory_mib(const struct ram *ram);
 
+/* Copies the segments of an ELF file to their physical addresses below 4 GiB; all of them lie in
+ * *low to *high. */
+bool load_segments(const struct load_request *r, const struct elf *e, u64 *low, u64 *high,
+                   struct load_error *error) MUST_CHECK;
+
 /* Registers cleared, interrupts off, flat 4 GiB segments in protected mode with these selectors. */
 void load_protected_state(struct vcpu_state *s, u16 code, u16 data);
+
+#define LOAD_GDT        0x500
+#define LOAD_TABLES     0x1000
+#define LOAD_TABLES_END (LOAD_TABLES + 6 * PAGE_SIZE)
+
+/* Descriptors: flat code and data, a TSS at 0. */
+#define LOAD_CODE_64 0x00af9b000000ffffull
+#define LOAD_CODE_32 0x00cf9b000000ffffull
+#define LOAD_DATA    0x00cf93000000ffffull
+#define LOAD_TSS     0x00008b000000ffffull
+
+/* Gives the protected state a GDT at LOAD_GDT. */
+bool load_gdt(const struct load_request *r, struct vcpu_state *s, const u64 *gdt, u32 bytes,
+              struct load_error *error) MUST_CHECK;
+/* Turns the protected state to 64-bit mode: page tables at LOAD_TABLES map the first 4 GiB to
+ * themselves, with pages of 2 MiB, writable, user. CS is to be a 64-bit segment in the GDT, too. */
+bool load_long_mode(const struct load_request *r, struct vcpu_state *s,
+                    struct load_error *error) MUST_CHECK;
 
 #endif

@@ -28,16 +28,11 @@ bool mb_load_elf(const struct load_request *r, struct mb_image *image, struct lo
     if (e.type != ELF_TYPE_EXEC) {
         return load_fail(error, "it is position independent; link it at a fixed address");
     }
-    *image = (struct mb_image){.low = ~0ull, .entry = e.entry};
+    if (!load_segments(r, &e, &image->low, &image->high, error)) {
+        return false;
+    }
+    image->entry = e.entry;
     for (u32 i = 0; elf_next(&e, &i, &s);) {
-        if (s.paddr >= RAM_ABOVE || ram_available_at(r->ram, GPA(s.paddr)) < s.memory_bytes) {
-            return load_no_room(r, s.paddr, s.memory_bytes, "a segment", error);
-        }
-        if (!load_copy(r, s.paddr, r->file.data + s.offset, s.file_bytes, "a segment", error)) {
-            return false;
-        }
-        image->low = MIN(image->low, s.paddr);
-        image->high = MAX(image->high, s.paddr + s.memory_bytes);
         if (e.entry - s.vaddr < s.memory_bytes) { /* the entry point is a linear address */
             image->entry = s.paddr + (e.entry - s.vaddr);
         }

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes the initramfs of the small Linux system: an uncompressed archive in cpio's "newc" format, which is
+what the kernel takes (its documentation "initramfs buffer format"). Nobody needs to be root for that.
+
+usage: guests/linux/initramfs.py BUSYBOX OUTPUT
+"""
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+FOLDER, FILE, LINK, DEVICE = 0o040000, 0o100000, 0o120000, 0o020000
+CONSOLE = (5, 1)  # major and minor number
+
+
+def entry(number, name, mode, data=b"", device=(0, 0)):
+    """One file of the archive."""
+    path = name.encode() + b"\0"
+    fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(path), 0)
+    head = b"070701" + b"".join(b"%08x" % field for field in fields) + path
+    return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
+
+
+def archive(busybox):
+    """All of it, always the same for the same files."""
+    entries = [(name, FOLDER | 0o755) for name in ("bin", "dev", "etc", "proc", "root", "sys", "tmp")]
+    entries += [
+        ("dev/console", DEVICE | 0o600, b"", CONSOLE),
+        ("bin/busybox", FILE | 0o755, busybox),
+        ("bin/sh", LINK | 0o777, b"busybox"),
+        ("init", LINK | 0o777, b"bin/busybox"),
+        ("etc/inittab", FILE | 0o644, (HERE / "inittab").read_bytes()),
+        ("etc/rc", FILE | 0o755, (HERE / "rc").read_bytes()),
+    ]
+    body = b"".join(entry(number, *item) for number, item in enumerate(entries, 1))
+    return body + entry(0, "TRAILER!!!", 0)
+
+
+def main():
+    """Exit status 0, or an exception."""
+    busybox, output = map(Path, sys.argv[1:])
+    output.write_bytes(archive(busybox.read_bytes()))
+
+
+if __name__ == "__main__":
+    main()
