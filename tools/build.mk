@@ -3,9 +3,10 @@
 PYTHON  ?= /usr/bin/python3
 CONFIG  ?= guests/example.conf
 RUN     ?= --cpus 2
+CHAOS_SECONDS ?= 600
 BUILD_ABS := $(abspath $(BUILD))
 
-.PHONY: setup ready image run lint tools-test e2e matrix bench test
+.PHONY: setup ready image run lint tools-test e2e matrix chaos bench test
 setup: ## install what the build and the tests need, fetch the emulator
 	$(Q)tools/setup
 
@@ -31,6 +32,10 @@ e2e: all ## the whole system on emulated machines (E2E="-k name" for some)
 
 matrix: all ## the in-guest tests on all CPU models, CPU counts and interleavings
 	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest matrix tests/e2e -m matrix $(E2E)
+
+chaos: all ## guests that do things at random, for CHAOS_SECONDS=600 on each number of CPUs of QEMU
+	$(Q)CHAOS_SECONDS=$(CHAOS_SECONDS) \
+		BUILD=$(BUILD_ABS) tests/run-pytest chaos tests/e2e -k "chaos and qemu" $(E2E)
 
 bench: all ## measure on the emulator, write $(BUILD)/bench.json
 	$(Q)BUILD=$(BUILD_ABS) tools/bench.py
