@@ -92,7 +92,7 @@ static void test_acpi(void **state)
     (void)state;
     for (u32 cpus = 1; cpus <= VM_MAX_CPUS; cpus++) {
         build(cpus);
-        u64 rsdp = scan(RAM_BIOS, RAM_HIGH, "RSD PTR ");
+        u64 rsdp = scan(0xe0000, RAM_HIGH, "RSD PTR ");
         assert_int_equal(rsdp, FIRMWARE_RSDP);
         assert_int_equal(sum(rsdp, 20), 0);
         assert_int_equal(sum(rsdp, 36), 0);

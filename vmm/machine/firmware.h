@@ -10,7 +10,7 @@
 #include "lib/types.h"
 #include "vmm/machine/ram.h"
 
-/* Guest-physical; whoever looks for the RSDP scans RAM_BIOS..RAM_HIGH in steps of 16. */
+/* Guest-physical; whoever looks for the RSDP scans 0xe0000..RAM_HIGH in steps of 16. */
 #define FIRMWARE_RSDP           0xf0000
 #define FIRMWARE_RSDP_BYTES     36
 #define FIRMWARE_RSDP_OLD_BYTES 20 /* as ACPI 1.0 knows it */
