@@ -52,12 +52,14 @@
 
 /* --- leaf 7 --- */
 #define EBX7_FSGSBASE BIT(0)
-#define EBX7_AVX2     BIT(5)
-#define EBX7_SMEP     BIT(7)
-#define EBX7_INVPCID  BIT(10)
-#define EBX7_SMAP     BIT(20)
-#define EBX7_AVX512   (FIELD(17, 16) | BIT(21) | FIELD(28, 26) | FIELD(31, 30))
-/* hidden: TSC_ADJUST, SGX, HLE, RTM, PQM, MPX, PQE, PT */
+#define EBX7_TSC_ADJ  BIT(1) /* made here, whatever the host has: without it Linux doubts the TSC  \
+                              */
+#define EBX7_AVX2    BIT(5)
+#define EBX7_SMEP    BIT(7)
+#define EBX7_INVPCID BIT(10)
+#define EBX7_SMAP    BIT(20)
+#define EBX7_AVX512  (FIELD(17, 16) | BIT(21) | FIELD(28, 26) | FIELD(31, 30))
+/* hidden: SGX, HLE, RTM, PQM, MPX, PQE, PT */
 #define EBX7_MASK                                                                                  \
     (EBX7_FSGSBASE | BIT(3) /* BMI1 */ | EBX7_AVX2 | BIT(6) | EBX7_SMEP | BIT(8) /* BMI2 */ |      \
      BIT(9) /* ERMS */ | EBX7_INVPCID | BIT(13) | FIELD(19, 18) /* RDSEED, ADX */ | EBX7_SMAP |    \
@@ -233,7 +235,8 @@ static void add_features(struct cpuid_table *t, const struct cpuid_inputs *in)
     l1->ebx = (h1.ebx & 0xff00) | in->cpus << 16;
     l1->ecx = (h1.ecx & ECX1_MASK) | ECX1_APIC | ECX1_HYPERVISOR;
     l1->edx = (h1.edx & EDX1_MASK) | EDX1_APIC | (in->cpus > 1 ? EDX1_HTT : 0);
-    l7[0] = (struct cpuid_leaf){1, h7.ebx & EBX7_MASK, h7.ecx & ECX7_MASK, h7.edx & EDX7_MASK};
+    l7[0] = (struct cpuid_leaf){1, (h7.ebx & EBX7_MASK) | EBX7_TSC_ADJ, h7.ecx & ECX7_MASK,
+                                h7.edx & EDX7_MASK};
     l7[1].eax = h71.eax & EAX71_MASK;
 
     if (!(in->features & VIRT_FEATURE_INVPCID)) {

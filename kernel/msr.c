@@ -22,6 +22,7 @@
 enum msr_kind {
     M_NONE, /* #GP */
     M_TSC,
+    M_TSC_ADJUST, /* what writes have added to the TSC, so the offset: it begins with 0 */
     M_EFER,
     M_STAR,
     M_LSTAR,
@@ -60,6 +61,7 @@ enum msr_kind {
 
 static const u8 low[LOW_COUNT] = {
     [MSR_IA32_TSC] = M_TSC,
+    [MSR_IA32_TSC_ADJUST] = M_TSC_ADJUST,
     [MSR_IA32_PLATFORM_ID] = M_ZERO,
     [MSR_IA32_APIC_BASE] = M_APIC_BASE,
     [MSR_IA32_BIOS_UPDT_TRIG] = M_BIOS_UPDATE,
@@ -107,6 +109,7 @@ static inline u32 kind_of(u32 index)
 /* Where a vCPU keeps the value of a row that is read as it was written; 0: it takes more than that.
  */
 static const u16 fields[M_COUNT] = {
+    [M_TSC_ADJUST] = offsetof(struct vcpu, tsc_offset),
     [M_STAR] = offsetof(struct vcpu, star),
     [M_LSTAR] = offsetof(struct vcpu, lstar),
     [M_CSTAR] = offsetof(struct vcpu, cstar),
@@ -231,9 +234,9 @@ NOINLINE static bool write_register(struct vcpu *v, enum virt_reg r, u64 value)
     return true;
 }
 
-NOINLINE static bool write_tsc(struct vcpu *v, u64 value)
+NOINLINE static bool write_tsc_offset(struct vcpu *v, u64 value)
 {
-    virt->write(v, VIRT_TSC_OFFSET, value - arch_tsc());
+    virt->write(v, VIRT_TSC_OFFSET, value);
     apic_tsc_changed(v);
     return true;
 }
@@ -263,7 +266,9 @@ bool msr_write(struct vcpu *v, u32 index, u64 value)
 {
     switch (kind_of(index)) {
     case M_TSC:
-        return write_tsc(v, value);
+        return write_tsc_offset(v, value - arch_tsc());
+    case M_TSC_ADJUST:
+        return write_tsc_offset(v, value);
     case M_EFER:
         return write_efer(v, value);
     case M_STAR:

@@ -91,6 +91,7 @@
 #define MSR_IA32_TSC_AUX         0xc0000103u
 
 #define MSR_IA32_TSC             0x10u
+#define MSR_IA32_TSC_ADJUST      0x3bu
 #define MSR_IA32_APIC_BASE       0x1bu
 #define APIC_BASE_BSP            BIT(8)
 #define APIC_BASE_X2APIC         BIT(10)

@@ -60,6 +60,11 @@ void vcpu_wake(struct vcpu *v)
     (void)v;
 }
 
+void vcpu_notify(struct vcpu *v)
+{
+    (void)v;
+}
+
 void arch_spin_poll(void)
 {
 }
@@ -150,6 +155,7 @@ static const struct row {
     {MSR_IA32_SYSENTER_ESP,   true,  {KERNEL},                              {NONCANONICAL},         true,  true },
     {MSR_IA32_SYSENTER_EIP,   true,  {KERNEL},                              {NONCANONICAL},         true,  true },
     {MSR_IA32_TSC_AUX,        true,  {7},                                   {BIT(32)},              true,  true },
+    {MSR_IA32_TSC_ADJUST,     true,  {BIT(50), 1},                          {0},                    true,  false},
     {MSR_IA32_PAT,
      true,                           {PAT_AFTER_RESET, 0x0606060606060606},
      {2, 0x0300000000000000},
@@ -271,6 +277,13 @@ static void test_tsc(void **state)
     assert_true(rdmsr(MSR_IA32_TSC, &a));
     assert_true(rdmsr(MSR_IA32_TSC, &b));
     assert_true(a >= 1000 && b >= a && b < BIT(40));
+    /* what a write adds, TSC_ADJUST tells; and the other way round */
+    assert_true(rdmsr(MSR_IA32_TSC_ADJUST, &a));
+    assert_true(wrmsr(MSR_IA32_TSC_ADJUST, a + BIT(50)));
+    assert_true(rdmsr(MSR_IA32_TSC_ADJUST, &b));
+    assert_true(b == a + BIT(50));
+    assert_true(rdmsr(MSR_IA32_TSC, &b));
+    assert_true(b >> 40 == BIT(10));
 }
 
 static void test_x2apic(void **state)
