@@ -240,12 +240,16 @@ struct vm_stats {
 #define VCPU_RUN_VALUE                                                                             \
     BIT(1) /* value is the result of an IN; with ADVANCE. After VX_INTA: the                       \
               vector, alone */
-/* After VX_MMIO, with VX_ACCESS_CODE64: ADVANCE needs the instruction's length (1..15); VALUE, with
- * it, goes to a register, enum gpr_index but RSP. */
+/* After VX_MMIO: ADVANCE needs the instruction's length (1..15); VALUE, with it, goes to a
+ * register, enum gpr_index but RSP; FLAGS: bits 11:0 of RFLAGS, of which the arithmetic flags are
+ * taken. */
+#define VCPU_RUN_FLAGS        BIT(2)
 #define VCPU_RUN_LENGTH_SHIFT 8
 #define VCPU_RUN_LENGTH       FIELD(11, 8)
 #define VCPU_RUN_GPR_SHIFT    16
 #define VCPU_RUN_GPR          FIELD(19, 16)
+#define VCPU_RUN_RFLAGS_SHIFT 20
+#define VCPU_RUN_RFLAGS       FIELD(31, 20)
 
 /* SYS_VCPU_RUN: why it returned. */
 enum vcpu_exit_kind {

@@ -12,6 +12,7 @@
 #include "kernel/thread.h"
 #include "kernel/virt.h"
 #include "kernel/vm.h"
+#include "lib/hw/x86.h"
 
 /* What a vCPU's payer is charged for besides struct vcpu: the APIC page, the backend's pages (VMCS,
  * FPU) and its record. */
@@ -111,7 +112,7 @@ void vcpu_evict(struct cpu *c)
     __atomic_store_n(&v->cpu, -1, __ATOMIC_RELEASE);
 }
 
-void vcpu_make_resident(struct vcpu *v)
+void vcpu_load(struct vcpu *v)
 {
     struct cpu *c = cpu_this();
 
@@ -121,6 +122,15 @@ void vcpu_make_resident(struct vcpu *v)
         v->cpu = (s32)c->id;
         c->resident = v;
         virt->load(v);
+    }
+}
+
+void vcpu_make_resident(struct vcpu *v)
+{
+    struct cpu *c = cpu_this();
+
+    if (UNLIKELY(c->resident != v)) {
+        vcpu_load(v);
     }
     if (c->msrs_of != v) {
         vcpu_leave_msrs(c);
@@ -139,15 +149,15 @@ void vcpu_wake(struct vcpu *v)
     }
 }
 
-/* Completes a move to or from a device: the hardware does not tell the instruction's length, ring
- * 3 has decoded it. */
+/* Completes an access to a device: the hardware does not tell the instruction's length, ring 3 has
+ * decoded it. */
 static int settle_mmio(struct vcpu *v, u64 flags, u64 value)
 {
-    const u64 known = VCPU_RUN_ADVANCE | VCPU_RUN_VALUE | VCPU_RUN_LENGTH | VCPU_RUN_GPR;
+    const u64 known = VCPU_RUN_ADVANCE | VCPU_RUN_VALUE | VCPU_RUN_LENGTH | VCPU_RUN_GPR |
+                      VCPU_RUN_FLAGS | VCPU_RUN_RFLAGS;
     u32 reg = (flags & VCPU_RUN_GPR) >> VCPU_RUN_GPR_SHIFT;
 
-    if (flags & ~known || !(flags & VCPU_RUN_LENGTH) || reg == GPR_RSP ||
-        !(v->exit.b & VX_ACCESS_CODE64)) {
+    if (flags & ~known || !(flags & VCPU_RUN_LENGTH) || reg == GPR_RSP) {
         return E_INVAL;
     }
     if (flags & VCPU_RUN_VALUE) {
@@ -204,6 +214,11 @@ s64 vcpu_run(struct vcpu *v, u64 flags, u64 value)
     }
     vcpu_make_resident(v);
     if (flags & VCPU_RUN_ADVANCE) {
+        if (flags & VCPU_RUN_FLAGS) {
+            u64 kept = virt->read(v, VIRT_RFLAGS) & ~RFLAGS_ARITH;
+            u64 given = flags >> VCPU_RUN_RFLAGS_SHIFT & RFLAGS_ARITH;
+            virt->write(v, VIRT_RFLAGS, kept | given);
+        }
         virt->advance(v, (flags & VCPU_RUN_LENGTH) >> VCPU_RUN_LENGTH_SHIFT);
     }
     v->clock_tsc = arch_tsc();

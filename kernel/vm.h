@@ -78,8 +78,9 @@ void vm_destroy(struct object *o);
 int vcpu_create(struct vm *vm, u32 index, struct vcpu **out);
 void vcpu_destroy(struct object *o);
 
-/* v becomes this CPU's resident vCPU (the one before is evicted), and its SYSCALL MSRs are loaded.
- */
+/* v becomes this CPU's resident vCPU: the one before is evicted. */
+void vcpu_load(struct vcpu *v);
+/* The same, and its SYSCALL MSRs are loaded. */
 void vcpu_make_resident(struct vcpu *v);
 /* Nothing of the resident vCPU stays in this CPU. */
 void vcpu_evict(struct cpu *c);

@@ -71,6 +71,7 @@
 #define RFLAGS_VM       BIT(17)
 #define RFLAGS_AC       BIT(18)
 #define RFLAGS_ID       BIT(21)
+#define RFLAGS_ARITH    (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 #define RFLAGS_RESERVED (FIELD(63, 22) | BIT(15) | BIT(5) | BIT(3)) /* always 0 */
 
 /* IA32_EFER */

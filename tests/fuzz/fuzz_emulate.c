@@ -118,13 +118,11 @@ static void make_state(struct input *in, struct vcpu_state *s)
 static void check_single(const struct vcpu_state *before, const struct vcpu_state *s,
                          const struct insn *i, enum emulate_result r)
 {
-    u64 arithmetic = RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF;
-
     if (r != EMULATE_DONE) {
         check(!memcmp(before, s, sizeof(*s)) && !reads && !writes);
         return;
     }
-    check(!out_of_order && !((before->rflags ^ s->rflags) & ~arithmetic));
+    check(!out_of_order && !((before->rflags ^ s->rflags) & ~RFLAGS_ARITH));
     check((i->access & INSN_READS) || !reads);
     check((i->access & INSN_WRITES) || !writes);
     for (u32 k = 0; k < GPR_COUNT; k++) {
@@ -152,7 +150,8 @@ static void check_cached(const struct board *b, const struct emulate_cache *cach
                          const struct vcpu_state *before, const struct vcpu_state *after,
                          const struct insn *i)
 {
-    u64 va = decode_offset(i, before->gpr, before->rip), kind = 0, error, value;
+    u64 va = operand_linear(before, i->seg, decode_offset(i, before->gpr, before->rip)).v;
+    u64 kind = 0, error, value, mode = walk_in_long_mode(before) ? VX_ACCESS_CODE64 : 0;
     u64 expected = written;
     u32 count = reads + writes;
     gpa_t gpa;
@@ -165,7 +164,7 @@ static void check_cached(const struct board *b, const struct emulate_cache *cach
         return;
     }
     struct vcpu_exit x = {.a = gpa.v,
-                          .b = VX_ACCESS_LINEAR_VALID | VX_ACCESS_CODE64 |
+                          .b = VX_ACCESS_LINEAR_VALID | mode |
                                (kind ? VX_ACCESS_WRITE : VX_ACCESS_READ),
                           .c = va,
                           .d = before->cr3,
@@ -173,18 +172,22 @@ static void check_cached(const struct board *b, const struct emulate_cache *cach
     memcpy(x.gpr, before->gpr, sizeof(x.gpr));
     reads = writes = 0;
     written = 0;
-    u64 flags = emulate_cached(b, cache, &x, &value);
+    u64 flags = emulate_cached(b, cache, before, &x, &value);
     if (!flags) {
         return;
     }
-    check(walk_in_long_mode(before) && (flags & VCPU_RUN_ADVANCE));
+    check(flags & VCPU_RUN_ADVANCE);
     check((flags & VCPU_RUN_LENGTH) >> VCPU_RUN_LENGTH_SHIFT == i->length);
     check(reads + writes == count && written == expected);
     memcpy(x.gpr, before->gpr, sizeof(x.gpr));
     if (flags & VCPU_RUN_VALUE) {
         x.gpr[(flags & VCPU_RUN_GPR) >> VCPU_RUN_GPR_SHIFT] = value;
     }
-    check(!memcmp(x.gpr, after->gpr, sizeof(x.gpr)) && after->rflags == before->rflags);
+    u64 rflags = before->rflags;
+    if (flags & VCPU_RUN_FLAGS) {
+        rflags = (rflags & ~RFLAGS_ARITH) | (flags >> VCPU_RUN_RFLAGS_SHIFT & RFLAGS_ARITH);
+    }
+    check(!memcmp(x.gpr, after->gpr, sizeof(x.gpr)) && after->rflags == rflags);
 }
 
 static u8 code_bytes(const struct vcpu_state *s)

@@ -212,14 +212,15 @@ static void test_mmio_strings(void **state)
 static u64 cached(u64 offset, u64 access, u64 *value)
 {
     struct vcpu_exit x = {.a = DEVICE + offset,
-                          .b = access | VX_ACCESS_LINEAR_VALID | VX_ACCESS_CODE64,
+                          .b = access | VX_ACCESS_LINEAR_VALID |
+                               (walk_in_long_mode(&s) ? VX_ACCESS_CODE64 : 0),
                           .c = 0x9000 + offset,
                           .d = s.cr3,
                           .e = s.rip};
 
     memcpy(x.gpr, s.gpr, sizeof(x.gpr));
     device_log[0] = 0;
-    return emulate_cached(&b, &cache, &x, value);
+    return emulate_cached(&b, &cache, &s, &x, value);
 }
 
 #define LENGTH(n) (VCPU_RUN_ADVANCE | (n) << VCPU_RUN_LENGTH_SHIFT)
@@ -269,7 +270,72 @@ static void test_cached(void **state)
     assert_int_equal(cached(0x14, VX_ACCESS_WRITE, &value), LENGTH(7));
 }
 
-/* Only moves that change one register, without a segment's base, in one page of 64-bit code. */
+/* Reading and writing, with flags; however the CPU calls such an access. */
+static void test_cached_arithmetic(void **state)
+{
+    const u64 flags = VCPU_RUN_FLAGS | (RFLAGS_CF | RFLAGS_AF | RFLAGS_PF | RFLAGS_ZF)
+                                           << VCPU_RUN_RFLAGS_SHIFT;
+    u64 value = 0;
+
+    (void)state;
+    set_pte(0x9000, DEVICE | 7);
+    s.gpr[GPR_RDI] = 0x9010;
+    s.gpr[GPR_RBX] = 0xff;
+    assert_int_equal(RUN("\x00\x1f", 0x10000), EMULATE_DONE); /* add [rdi], bl */
+    device_data[0x10] = 1;
+    assert_int_equal(cached(0x10, VX_ACCESS_READ, &value), LENGTH(2) | flags);
+    assert_string_equal(device_log, "r1@10 w1@10");
+    assert_int_equal(device_data[0x10], 0);
+    device_data[0x10] = 1;
+    assert_int_equal(cached(0x10, VX_ACCESS_READ | VX_ACCESS_WRITE, &value), LENGTH(2) | flags);
+    /* with RAX for CMPXCHG, whose operand is another */
+    s.gpr[GPR_RAX] = 0x5555;
+    assert_int_equal(RUN("\x0f\xb0\x1f", 0x10010), EMULATE_DONE); /* cmpxchg [rdi], bl */
+    device_data[0x10] = 0x42;
+    s.gpr[GPR_RAX] = 0x5555;
+    u64 answer = cached(0x10, VX_ACCESS_WRITE, &value);
+    assert_true((answer & VCPU_RUN_VALUE) && !(answer & VCPU_RUN_GPR) && value == 0x5542);
+    /* AND with an immediate has RSP's number where others have a register */
+    assert_int_equal(RUN("\x80\x27\x0f", 0x10020), EMULATE_DONE);
+    answer = cached(0x10, VX_ACCESS_WRITE, &value);
+    assert_true(answer && !(answer & VCPU_RUN_VALUE) && device_data[0x10] == 2);
+}
+
+/* 32-bit code: what it means depends on the mode and the segments' bases, too. */
+static void test_cached_code32(void **state)
+{
+    u64 value = 0;
+
+    (void)state;
+    set_pte(0x9000, DEVICE | 7);
+    s.seg[SEG_CS].access = 0xc09b; /* compatibility mode */
+    s.seg[SEG_CS].limit = s.seg[SEG_DS].limit = 0xffffffff;
+    s.seg[SEG_DS].access = 0xc093;
+    s.seg[SEG_DS].base = 0x9000;
+    s.gpr[GPR_RDI] = 0x10;
+    device_data[0x10] = 0x42;
+    assert_int_equal(RUN("\x8b\x1f", 0x10000), EMULATE_DONE); /* mov ebx, [edi] */
+    assert_int_equal(cached(0x10, VX_ACCESS_READ, &value),
+                     LENGTH(2) | VCPU_RUN_VALUE | GPR_RBX << VCPU_RUN_GPR_SHIFT);
+    assert_true(value == 0x42);
+    const struct vcpu_state good = s;
+    s.seg[SEG_DS].base += 4; /* the start of the operand would be in another place */
+    assert_int_equal(cached(0x10, VX_ACCESS_READ, &value), 0);
+    s = good;
+    s.seg[SEG_CS].base = 0x1000;
+    assert_int_equal(cached(0x10, VX_ACCESS_READ, &value), 0);
+    s = good;
+    s.seg[SEG_CS].access = 0x809b; /* 16-bit code */
+    assert_int_equal(cached(0x10, VX_ACCESS_READ, &value), 0);
+    s = good;
+    s.efer = 0; /* PAE paging: three levels */
+    assert_int_equal(cached(0x10, VX_ACCESS_READ, &value), 0);
+    assert_string_equal(device_log, "");
+    s = good;
+    assert_true(cached(0x10, VX_ACCESS_READ, &value) != 0);
+}
+
+/* A segment's base, RSP, and code near a page's end need the whole state. */
 static void test_not_cached(void **state)
 {
     static const struct {
@@ -277,8 +343,9 @@ static void test_not_cached(void **state)
         u8 length;
         u64 rip;
     } cases[] = {
-        {"\x01\x07",     2, 0x10000}, /* flags change */
-        {"\x87\x07",     2, 0x10000},
+        {"\x0f\xa3\x07", 3, 0x10000}, /* a bit by register */
+        {"\xff\x07",     2, 0x10000}, /* keeps CF */
+        {"\x11\x07",     2, 0x10000}, /* needs CF */
         {"\x64\x8b\x07", 3, 0x10000}, /* FS */
         {"\x48\x8b\x27", 3, 0x10000}, /* RSP */
         {"\x8b\x07",     2, 0x10ff8}, /* near the page's end */
@@ -294,11 +361,6 @@ static void test_not_cached(void **state)
         s.gpr[GPR_RDI] = 0x9010;
         assert_int_equal(cached(0x10, VX_ACCESS_READ | VX_ACCESS_WRITE, &value), 0);
     }
-    s.seg[SEG_CS].access = 0xc09b; /* compatibility mode */
-    s.seg[SEG_CS].limit = s.seg[SEG_DS].limit = 0xffffffff;
-    s.seg[SEG_DS].access = 0xc093;
-    assert_int_equal(RUN("\x8b\x07", 0x10000), EMULATE_DONE);
-    assert_int_equal(cached(0x10, VX_ACCESS_READ, &value), 0);
 }
 
 static void test_linear(void **state)
@@ -333,6 +395,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_mmio_segments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mmio_strings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cached, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cached_arithmetic, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cached_code32, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_cached, setup, teardown),
         cmocka_unit_test_setup_teardown(test_linear, setup, teardown),
         cmocka_unit_test_setup_teardown(test_walk_fault, setup, teardown),

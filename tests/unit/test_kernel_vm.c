@@ -212,7 +212,8 @@ static void manager_mmio(u64 arg)
     CHECK_EQUAL(x.gpr[GPR_RBX], SIZE_1G + PAGE_SIZE + 0x10); /* stored as they are at the exit */
     CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_ADVANCE, 0, &x), E_INVAL);
     CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_VALUE | length, 0, &x), E_INVAL);
-    CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_ADVANCE | length | BIT(20), 0, &x), E_INVAL);
+    CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_ADVANCE | length | BIT(32), 0, &x), E_INVAL);
+    CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_FLAGS | length, 0, &x), E_INVAL);
     CHECK_EQUAL(sys_run((u64)v,
                         VCPU_RUN_ADVANCE | VCPU_RUN_VALUE | length | GPR_RSP << VCPU_RUN_GPR_SHIFT,
                         0, &x),
@@ -224,6 +225,16 @@ static void manager_mmio(u64 arg)
     CHECK_EQUAL(x.gpr[GPR_RCX], 0x1234);
     CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_ADVANCE | length | rcx, 0x5678, &x), VX_MMIO);
     CHECK_EQUAL(x.gpr[GPR_RCX], 0x1234); /* no VALUE */
+    /* of the flags, the arithmetic ones are taken */
+    virt->write(vcpu_of(v), VIRT_RFLAGS, RFLAGS_FIXED | RFLAGS_DF | RFLAGS_ZF | RFLAGS_OF);
+    u64 flags = (RFLAGS_CF | RFLAGS_TF | RFLAGS_IF | RFLAGS_OF) << VCPU_RUN_RFLAGS_SHIFT;
+    CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_ADVANCE | VCPU_RUN_FLAGS | length | flags, 0, &x),
+                VX_MMIO);
+    CHECK_EQUAL(virt->read(vcpu_of(v), VIRT_RFLAGS),
+                RFLAGS_FIXED | RFLAGS_DF | RFLAGS_CF | RFLAGS_OF);
+    CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_ADVANCE | length, 0, &x), VX_MMIO);
+    CHECK_EQUAL(virt->read(vcpu_of(v), VIRT_RFLAGS),
+                RFLAGS_FIXED | RFLAGS_DF | RFLAGS_CF | RFLAGS_OF);
 }
 
 MACHINE_TEST(test_mmio, manager_mmio)

@@ -98,29 +98,71 @@ static struct emulate_line *line_of(const struct emulate_cache *cache, u64 rip)
     return (struct emulate_line *)&cache->line[rip % EMULATE_LINES];
 }
 
-/* Keeps what the short way can do: in 64-bit code that does not reach into a second page, a move,
- * not to RSP, between a register or immediate and one device, on a segment without a base. */
+/* What the translation and the decoding of code depend on, besides tables and bytes. */
+static u64 mode_of(const struct vcpu_state *s)
+{
+    return (s->cr0 & CR0_PG) | (s->cr4 & (CR4_PAE | CR4_PSE | CR4_LA57)) |
+           (s->efer & EFER_LMA) << 32 | (u64)(s->seg[SEG_CS].access & SEG_AR_BIG) << 32;
+}
+
+/* What sets all arithmetic flags, and what changes none. The others need those before. */
+static const u32 sets_flags = BIT(INSN_ADD) | BIT(INSN_OR) | BIT(INSN_AND) | BIT(INSN_SUB) |
+                              BIT(INSN_XOR) | BIT(INSN_CMP) | BIT(INSN_TEST) | BIT(INSN_NEG) |
+                              BIT(INSN_XADD) | BIT(INSN_CMPXCHG);
+static const u32 keeps_flags = BIT(INSN_MOV) | BIT(INSN_MOVBE) | BIT(INSN_NOT) | BIT(INSN_XCHG);
+
+/* Can the short way do it: no flags that were there before, code within a page, an operand in one
+ * device, whose address is told by registers of the exit (without RSP) and a segment base? */
+static bool is_simple(const struct vcpu_state *s, const struct fetched *f)
+{
+    const struct insn *i = &f->insn;
+    bool uses_reg = i->form == INSN_MEM_REG || i->form == INSN_REG_MEM;
+
+    if (walk_in_long_mode(s) && (i->address_bytes != 8 || i->seg == SEG_FS || i->seg == SEG_GS)) {
+        return false;
+    }
+    return BIT(i->op) & (sets_flags | keeps_flags) && i->length <= sizeof(u64) &&
+           (f->at.v & PAGE_MASK) + sizeof(u64) <= PAGE_SIZE && i->base != GPR_RSP &&
+           !(uses_reg && i->reg == GPR_RSP);
+}
+
+/* The answer for the instruction, but for values. */
+static u64 answer_of(const struct insn *i)
+{
+    u64 reg = i->op == INSN_CMPXCHG ? GPR_RAX : i->reg;
+    bool changes_reg = i->op == INSN_XCHG || i->op == INSN_XADD || i->op == INSN_CMPXCHG ||
+                       (i->form == INSN_REG_MEM && i->op != INSN_CMP && i->op != INSN_TEST);
+
+    return VCPU_RUN_ADVANCE | (u64)i->length << VCPU_RUN_LENGTH_SHIFT |
+           (changes_reg ? VCPU_RUN_VALUE | reg << VCPU_RUN_GPR_SHIFT : 0) |
+           (BIT(i->op) & sets_flags ? VCPU_RUN_FLAGS : 0);
+}
+
 static void keep(struct emulate_cache *cache, const struct board *b, const struct vcpu_state *s,
                  const struct fetched *f, gpa_t gpa)
 {
     const struct insn *i = &f->insn;
     const struct host_registers *registers = bus_find_registers(&b->bus, gpa, i->memory_bytes);
     struct emulate_line *l = line_of(cache, s->rip);
-    bool load = i->form == INSN_REG_MEM;
+    u64 mode = (walk_in_long_mode(s) ? VX_ACCESS_CODE64 : 0) |
+               (walk_in_long_mode(s) && s->cr4 & CR4_LA57 ? VX_ACCESS_LA57 : 0);
+    /* CPUs differ in how they call an access that reads and writes */
+    u64 write = i->access == (INSN_READS | INSN_WRITES) ? 0 : VX_ACCESS_WRITE;
 
-    if (!walk_in_long_mode(s) || i->op != INSN_MOV || i->address_bytes != 8 || i->seg == SEG_FS ||
-        i->seg == SEG_GS || i->reg == GPR_RSP || i->base == GPR_RSP ||
-        i->length > sizeof(l->code) || (f->at.v & PAGE_MASK) + sizeof(l->code) > PAGE_SIZE ||
-        !registers) {
+    if (!registers || !is_simple(s, f)) {
         return;
     }
     *l = (struct emulate_line){
         .rip = s->rip,
         .cr3 = s->cr3,
-        .access = VX_ACCESS_LINEAR_VALID | VX_ACCESS_CODE64 | (load ? 0 : VX_ACCESS_WRITE) |
-                  (s->cr4 & CR4_LA57 ? VX_ACCESS_LA57 : 0),
-        .run = VCPU_RUN_ADVANCE | (u64)i->length << VCPU_RUN_LENGTH_SHIFT |
-               (load ? VCPU_RUN_VALUE | (u64)i->reg << VCPU_RUN_GPR_SHIFT : 0),
+        .access = VX_ACCESS_LINEAR_VALID | mode | (i->access & INSN_WRITES ? write : 0),
+        .access_mask = VX_ACCESS_WALK | VX_ACCESS_EVENT | VX_ACCESS_EXEC | VX_ACCESS_LINEAR_VALID |
+                       VX_ACCESS_CODE64 | VX_ACCESS_LA57 | write,
+        .mode = mode_of(s),
+        .cs_base = s->seg[SEG_CS].base,
+        .run = answer_of(i),
+        .plain =
+            i->op == INSN_MOV && i->form == INSN_REG_MEM && i->memory_bytes == 4 && i->bytes == 4,
         .registers = registers,
         .mask = low_bytes(~0ull, i->length),
         .at = f->at,
@@ -140,41 +182,42 @@ static bool still_there(const struct board *b, const struct emulate_line *l)
     return !((code ^ l->code) & l->mask) && walk_unchanged(&b->ram, &l->path);
 }
 
-u64 emulate_cached(const struct board *b, const struct emulate_cache *cache, struct vcpu_exit *x,
-                   u64 *value)
+u64 emulate_cached(const struct board *b, const struct emulate_cache *cache,
+                   const struct vcpu_state *s, struct vcpu_exit *x, u64 *value)
 {
     const struct emulate_line *l = line_of(cache, x->e);
     const struct insn *i = &l->insn;
     const struct host_registers *r = l->registers;
-    const u64 looked_at = VX_ACCESS_WALK | VX_ACCESS_EVENT | VX_ACCESS_EXEC | VX_ACCESS_WRITE |
-                          VX_ACCESS_LINEAR_VALID | VX_ACCESS_CODE64 | VX_ACCESS_LA57;
 
-    if (l->rip != x->e || l->cr3 != x->d || (x->f & RFLAGS_TF) || (x->b & looked_at) != l->access ||
+    if (l->rip != x->e || l->cr3 != x->d || (x->b & l->access_mask) != l->access || !l->run ||
         !still_there(b, l)) {
         return 0;
     }
     /* The CPU translated the operand and found the access allowed; its address tells that it is
      * the operand's start, and not where a second page begins. */
-    u64 offset = x->a - r->base.v;
-    if (insn_address(i, x->gpr, x->e) != x->c || (x->c & (i->memory_bytes - 1u)) ||
-        offset >= r->bytes || i->memory_bytes > r->bytes - offset) {
+    u64 start = insn_address(i, x->gpr, x->e), offset = x->a - r->base.v;
+    if (UNLIKELY(!(x->b & VX_ACCESS_CODE64))) {
+        if (l->mode != mode_of(s) || l->cs_base != s->seg[SEG_CS].base) {
+            return 0;
+        }
+        start = operand_linear(s, i->seg, low_bytes(start, i->address_bytes)).v;
+    }
+    if (start != x->c || (x->c & (i->memory_bytes - 1u)) || offset >= r->bytes ||
+        i->memory_bytes > r->bytes - offset) {
         return 0;
     }
-    if (i->form != INSN_REG_MEM) {
-        u64 source = i->form == INSN_MEM_IMM ? i->immediate : x->gpr[i->reg];
-        source = low_bytes(i->high_byte ? source >> 8 : source, i->memory_bytes);
-        r->write(r->device, offset, i->memory_bytes, source);
+    if (LIKELY(l->plain)) {
+        *value = (u32)r->read(r->device, offset, 4);
         return l->run;
     }
-    u64 memory = r->read(r->device, offset, i->memory_bytes);
-    if (LIKELY(i->memory_bytes == 4 && i->bytes == 4)) {
-        *value = (u32)memory;
-        return l->run;
+    u64 memory = i->access & INSN_READS ? r->read(r->device, offset, i->memory_bytes) : 0;
+    u64 rflags = 0;
+    exec_insn(i, x->gpr, &rflags, &memory);
+    if (i->access & INSN_WRITES) {
+        r->write(r->device, offset, i->memory_bytes, low_bytes(memory, i->memory_bytes));
     }
-    u64 unused = 0; /* a move changes no flags */
-    exec_insn(i, x->gpr, &unused, &memory);
-    *value = x->gpr[i->reg];
-    return l->run;
+    *value = x->gpr[(l->run & VCPU_RUN_GPR) >> VCPU_RUN_GPR_SHIFT];
+    return l->run | rflags << VCPU_RUN_RFLAGS_SHIFT;
 }
 
 /* --- the long way --- */

@@ -60,17 +60,19 @@ enum emulate_result {
 };
 
 /*
- * Instructions met before in 64-bit code, one cache a vCPU; all zero at first. A line counts only
- * while the bytes of the instruction and the page-table entries that lead to them are unchanged, so
- * nothing ever needs to be dropped.
+ * Instructions met before, one cache a vCPU; all zero at first. A line counts only while the bytes
+ * of the instruction and the page-table entries that lead to them are unchanged, so nothing ever
+ * needs to be dropped.
  */
 #define EMULATE_LINES 16
 
 struct emulate_cache {
     struct emulate_line {
         u64 rip, cr3;
-        u64 access; /* VX_ACCESS_* of an exit that the line is for */
-        u64 run;    /* VCPU_RUN_* of the answer */
+        u64 access, access_mask; /* VX_ACCESS_* of an exit that the line is for */
+        u64 mode, cs_base;       /* the same of the state, outside 64-bit code */
+        u64 run;                 /* VCPU_RUN_* of the answer */
+        bool plain;              /* a load of 4 bytes */
         const struct host_registers *registers;
         u64 code, mask; /* the instruction, of at most 8 bytes */
         gpa_t at;       /* of the code */
@@ -85,12 +87,13 @@ enum emulate_result emulate_mmio(const struct board *b, struct emulate_cache *ca
                                  struct vcpu_state *s, struct fetched *f, struct fault *fault);
 
 /*
- * The same for a move that is in the cache, with what the exit alone tells. x: the VX_MMIO exit,
- * whose registers are scratch afterwards. Returns the flags for SYS_VCPU_RUN, and in *value their
- * value; 0: nothing was done, emulate_mmio() is to do it.
+ * The same for one that is in the cache, with what the exit alone tells, and outside 64-bit code
+ * the group SYS of s. x: the VX_MMIO exit, whose registers are scratch afterwards. Returns the
+ * flags for SYS_VCPU_RUN, and in *value their value; 0: nothing was done, emulate_mmio() is to do
+ * it.
  */
-u64 emulate_cached(const struct board *b, const struct emulate_cache *cache, struct vcpu_exit *x,
-                   u64 *value);
+u64 emulate_cached(const struct board *b, const struct emulate_cache *cache,
+                   const struct vcpu_state *s, struct vcpu_exit *x, u64 *value);
 
 /* String I/O, as SYS_VCPU_RUN described it in *x (VX_IO with VX_IO_STRING). Does a bounded number
  * of elements. s: groups GPR and SYS. Not EMULATE_UNKNOWN. */

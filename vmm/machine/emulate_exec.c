@@ -4,8 +4,6 @@
 
 #include "lib/hw/x86.h"
 
-#define RFLAGS_ARITH (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
-
 void exec_put(u64 *reg, u64 value, u32 bytes)
 {
     u64 mask = bytes >= 4 ? ~0ull : BIT(bytes * 8) - 1;

@@ -165,8 +165,11 @@ static void mmio_slow(struct vcpu *v, const struct vcpu_exit *x)
 
 static u64 mmio(struct vcpu *v, struct vcpu_exit *x, u64 *value)
 {
+    if (UNLIKELY(!(x->b & VX_ACCESS_CODE64))) {
+        get_state(v, VCPU_STATE_SYS);
+    }
     lock_for(v);
-    u64 flags = emulate_cached(&v->machine->board, &v->cache, x, value);
+    u64 flags = emulate_cached(&v->machine->board, &v->cache, &v->state, x, value);
     machine_unlock(v->machine);
     if (!flags) {
         mmio_slow(v, x);

@@ -113,10 +113,13 @@ static bool allowed(const struct vcpu_state *s, u64 rights, u64 kind, bool user)
 #define WALK_RETRY   ((enum walk_status)(WALK_NON_CANONICAL + 1))
 #define MAX_ATTEMPTS 64 /* a guest that never stops changing its tables loses some flags */
 
-/* Sets the flags of an access, as a CPU does: each in the entry that was used, or not at all. */
-static bool set_flags(const struct ram *ram, struct walk_path *p, u64 kind, u32 bytes)
+/* Sets the flags of an access, as a CPU does: each in the entry that was used, or not at all. Page-
+ * directory pointers have none. */
+static bool set_flags(const struct ram *ram, const struct format *f, struct walk_path *p, u64 kind)
 {
-    for (u32 i = 0; i < p->count; i++) {
+    u32 bytes = f->entry_bytes;
+
+    for (u32 i = f->levels == 3; i < p->count; i++) {
         bool leaf = i == p->count - 1;
         u64 flags = PTE_ACCESSED | (leaf && (kind & PF_WRITE) ? PTE_DIRTY : 0);
 
@@ -149,12 +152,12 @@ static enum walk_status walk_once(const struct ram *ram, const struct vcpu_state
         table &= 0xffffffff;
     }
     path->count = 0;
+    path->entry_bytes = f.entry_bytes;
     for (u32 level = f.levels;; level--) {
         u64 index = (va.v >> (PAGE_SHIFT + f.index_bits * (level - 1))) & (BIT(f.index_bits) - 1);
         gpa_t at = GPA(table + index * f.entry_bytes);
         u64 entry = read_entry(ram, at, f.entry_bytes);
         bool leaf = level == 1 || ((f.large_levels & BIT(level)) && (entry & PTE_LARGE));
-        bool pointer = f.levels == 3 && level == 3; /* has no rights and no flags */
 
         if (!(entry & PTE_PRESENT)) {
             *error = code;
@@ -164,11 +167,11 @@ static enum walk_status walk_once(const struct ram *ram, const struct vcpu_state
             *error = code | PF_PRESENT | PF_RESERVED;
             return WALK_FAULT;
         }
-        if (!pointer) {
+        if (f.levels != 3 || level != 3) { /* a page-directory pointer has no rights */
             rights = (rights & entry & (PTE_WRITE | PTE_USER)) | ((rights | entry) & PTE_NX);
-            path->step[path->count].at = at;
-            path->step[path->count++].entry = entry;
         }
+        path->step[path->count].at = at;
+        path->step[path->count++].entry = entry;
         if (leaf) {
             *gpa = GPA(leaf_address(&f, entry, level, va.v));
             break;
@@ -179,7 +182,7 @@ static enum walk_status walk_once(const struct ram *ram, const struct vcpu_state
         *error = code | PF_PRESENT;
         return WALK_FAULT;
     }
-    return set_flags(ram, path, kind, f.entry_bytes) ? WALK_OK : WALK_RETRY;
+    return set_flags(ram, &f, path, kind) ? WALK_OK : WALK_RETRY;
 }
 
 enum walk_status walk(const struct ram *ram, const struct vcpu_state *s, u32 phys_bits, gva_t va,
@@ -188,8 +191,10 @@ enum walk_status walk(const struct ram *ram, const struct vcpu_state *s, u32 phy
     struct walk_path scratch;
     enum walk_status status = WALK_RETRY;
 
+    path = path ? path : &scratch;
     if (!(s->cr0 & CR0_PG)) {
         *gpa = GPA(va.v & 0xffffffff);
+        path->count = 0;
         return WALK_OK;
     }
     if (s->efer & EFER_LMA) {
@@ -200,7 +205,6 @@ enum walk_status walk(const struct ram *ram, const struct vcpu_state *s, u32 phy
     } else {
         va.v &= 0xffffffff;
     }
-    path = path ? path : &scratch;
     for (u32 i = 0; i < MAX_ATTEMPTS && status == WALK_RETRY; i++) {
         status = walk_once(ram, s, phys_bits, va, kind, gpa, error, path);
     }
