@@ -129,6 +129,8 @@ struct process_args {
                  * where CPUs are scarce. Of the first program only; 0: they are part of the
                  * caller's share */
     u64 event_bits;
+    u64 affinity; /* mask of the CPUs that its threads, and those of the processes it starts, may
+                   * ever have; the caller's own CPUs are all there are, and are meant by 0 */
 };
 
 enum process_end {
@@ -150,7 +152,7 @@ struct process_info {
 
 struct thread_args {
     u64 entry, stack, arg; /* RIP, RSP, RDI at the start; all other registers are 0 */
-    u64 affinity;          /* mask of CPUs, 0 means all */
+    u64 affinity;          /* mask of CPUs, of which the process's are taken; 0 means all */
     u32 weight;            /* beside the others of its process's share, 1..10000, 0 means 100 */
     u32 pad;
 };

@@ -3,6 +3,7 @@
 #include "kernel/process.h"
 
 #include "arch/arch.h"
+#include "kernel/boot.h"
 #include "kernel/kmem.h"
 #include "kernel/log.h"
 #include "kernel/notify.h"
@@ -132,6 +133,7 @@ struct process *process_create(const struct process_args *args, struct process *
     if (!p->aspace) {
         goto undo_kernel;
     }
+    p->affinity = parent ? process_affinity(parent, args->affinity) : ~0ull;
     p->own_share.weight = args->weight;
     p->share = parent && !args->weight ? parent->share : &p->own_share;
     p->parent = parent;
@@ -248,6 +250,13 @@ void process_destroy(struct object *o)
     }
     owner_free(p->owner);
     kmem_free(p);
+}
+
+u64 process_affinity(const struct process *p, u64 mask)
+{
+    u64 allowed = (mask ? mask : ~0ull) & p->affinity;
+
+    return allowed & boot_online_cpus() ? allowed : 0;
 }
 
 /* --- handles --- */

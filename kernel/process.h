@@ -40,6 +40,7 @@ struct process {
     u32 thread_count;
     struct share *share; /* of CPU time: its own, or that of the ancestor which has one */
     struct share own_share;
+    u64 affinity;                 /* mask of CPUs for all its threads */
     struct budget memory, kernel; /* bytes */
     struct process *parent;       /* its budgets came from there; a reference */
     struct notify *notify;        /* told at the end; a reference */
@@ -52,7 +53,8 @@ struct process {
 extern struct spinlock kernel_lock;
 extern struct process *process_list;
 
-/* Budgets are moved from parent; NULL parent: the first process, without limits but the machine's.
+/* Budgets are moved from parent, whose CPUs it shares; args->affinity names some of them. NULL
+ * parent: the first process, without limits but the machine's.
  * NULL: no memory, or the parent has too little. Kernel lock held, as for all below. */
 struct process *process_create(const struct process_args *args, struct process *parent,
                                struct notify *notify);
@@ -64,6 +66,9 @@ void process_end(struct process *p, enum process_end end, s64 status, u64 addres
 /* The last thread is gone: handles, address space and budgets are given back. */
 void process_teardown(struct process *p);
 void process_destroy(struct object *o);
+
+/* The CPUs among p's that ring 3's mask names, all for 0; 0: none of them is there. */
+u64 process_affinity(const struct process *p, u64 mask);
 
 /* Is there a free handle? */
 bool handle_room(const struct process *p);

@@ -2,7 +2,6 @@
 /* System calls about processes, threads, memory and handles. All run under the kernel lock; every
  * argument is ring 3's. */
 #include "kernel/abi.h"
-#include "kernel/boot.h"
 #include "kernel/memory.h"
 #include "kernel/notify.h"
 #include "kernel/sched.h"
@@ -66,7 +65,8 @@ s64 sys_process_create(const struct call *k)
     if (arch_copy_from_user(&args, k->a, sizeof(args))) {
         return E_FAULT;
     }
-    if (!syscall_name_ok(args.name) || args.weight > WEIGHT_MAX || args.event_bits & BIT(63)) {
+    if (!syscall_name_ok(args.name) || args.weight > WEIGHT_MAX || args.event_bits & BIT(63) ||
+        !process_affinity(k->p, args.affinity)) {
         return E_INVAL;
     }
     if (args.weight && k->p->parent) {
@@ -113,11 +113,6 @@ s64 sys_process_info(const struct call *k)
     return arch_copy_to_user(k->b, &info, sizeof(info));
 }
 
-static bool affinity_ok(u64 mask)
-{
-    return !mask || mask & boot_online_cpus();
-}
-
 s64 sys_thread_create(const struct call *k)
 {
     struct thread_args args;
@@ -131,7 +126,7 @@ s64 sys_thread_create(const struct call *k)
     if (arch_copy_from_user(&args, k->b, sizeof(args))) {
         return E_FAULT;
     }
-    if (args.pad || args.weight > WEIGHT_MAX || !affinity_ok(args.affinity) ||
+    if (args.pad || args.weight > WEIGHT_MAX || !process_affinity(p, args.affinity) ||
         args.entry >= USER_TOP || args.stack > USER_TOP) {
         return E_INVAL;
     }
@@ -150,14 +145,15 @@ s64 sys_thread_create(const struct call *k)
 s64 sys_thread_set(const struct call *k)
 {
     struct thread *t = CONTAINER_OF(k->o, struct thread, object);
+    u64 affinity = process_affinity(t->process, k->c);
 
-    if (!k->b || k->b > WEIGHT_MAX || !k->c || !affinity_ok(k->c)) {
+    if (!k->b || k->b > WEIGHT_MAX || !k->c || !affinity) {
         return E_INVAL;
     }
     if (t->state == THREAD_ENDED || t->dying) {
         return E_DEAD;
     }
-    sched_set(t, (u32)k->b, k->c);
+    sched_set(t, (u32)k->b, affinity);
     return E_OK;
 }
 

@@ -43,7 +43,7 @@ int thread_create(struct process *p, const struct thread_args *args, struct thre
     t->user_stack = args->stack;
     t->arg = args->arg;
     t->weight = args->weight ? args->weight : WEIGHT_NORMAL;
-    t->affinity = args->affinity ? args->affinity : ~0ull;
+    t->affinity = process_affinity(p, args->affinity);
     sched_prepare_thread(t);
     p->threads[slot] = t;
     p->thread_count++;

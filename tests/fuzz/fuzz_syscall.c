@@ -216,7 +216,8 @@ static void make_process(void)
     struct process_args args = {.memory_bytes = pages(64),
                                 .kernel_bytes = value(65536 * (take(1) & 3)),
                                 .event = (handle_t)(take(1) & 1 ? handle() : 0),
-                                .event_bits = value(1)};
+                                .event_bits = value(1),
+                                .affinity = value(take(1) & 3)};
 
     memcpy(args.name, "child", 6);
     SYS(SYS_PROCESS_CREATE, structure(&args, sizeof(args)));
@@ -292,6 +293,12 @@ static void check_isolation(void)
 
     spin_lock(&kernel_lock);
     isolation_check(&r);
+    for (const struct process *p = process_list; p; p = p->next) {
+        CHECK(!p->parent || !(p->affinity & ~p->parent->affinity));
+        for (u32 i = 0; i < PROCESS_THREADS; i++) {
+            CHECK(!p->threads[i] || !(p->threads[i]->affinity & ~p->affinity));
+        }
+    }
     spin_unlock(&kernel_lock);
     CHECK_EQUAL(r.wrong_owner, 0);
     CHECK_EQUAL(r.ept_foreign, 0);

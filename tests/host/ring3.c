@@ -221,6 +221,24 @@ s64 sys_report(struct isolation_report *out)
     return result;
 }
 
+void user_check_report(void)
+{
+    struct isolation_report r = {0};
+
+    CHECK(sys_report(&r) > 0);
+    CHECK_EQUAL(r.wrong_owner, 0);
+    CHECK_EQUAL(r.ept_foreign, 0);
+    CHECK_EQUAL(r.write_exec, 0);
+    CHECK_EQUAL(r.process_foreign, 0);
+    CHECK_EQUAL(r.kernel_maps_guest, 0);
+}
+
+void user_close(s64 handle)
+{
+    CHECK(handle > 0);
+    CHECK_EQUAL(SYS(SYS_HANDLE_CLOSE, (u64)handle), 0);
+}
+
 s64 user_wait_end(u64 process, struct process_info *out)
 {
     do {

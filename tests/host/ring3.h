@@ -57,7 +57,10 @@ s64 sys_map(u64 process, u64 source, u64 offset, u64 vaddr, u64 bytes, u64 flags
 s64 sys_vm_new(const char *name, u32 cpus, u64 payer);
 s64 sys_run(u64 vcpu, u64 flags, u64 value, struct vcpu_exit *out);
 s64 sys_info(u64 process, struct process_info *out);
-s64 sys_report(struct isolation_report *out); /* of the manager */
+s64 sys_report(struct isolation_report *out);
+/* It must find nothing wrong. */
+void user_check_report(void);
+void user_close(s64 handle); /* of the manager */
 
 /* Waits until a process has ended; its status. */
 s64 user_wait_end(u64 process, struct process_info *out);

@@ -84,6 +84,7 @@ bool child_make(struct child *c, u32 scenario, const struct child_options *o)
         .memory_bytes = o && o->memory_bytes ? o->memory_bytes : 1 << 20,
         .kernel_bytes = o && o->kernel_bytes ? o->kernel_bytes : 256 << 10,
         .event_bits = END_BIT,
+        .affinity = o ? o->confine : 0,
     };
     s64 h;
 

@@ -17,20 +17,21 @@ static const struct {
     const char *name;
     void (*run)(void);
 } tests[] = {
-    {"faults",   test_faults  },
-    {"loops",    test_loops   },
-    {"calls",    test_calls   },
-    {"maps",     test_maps    },
-    {"rights",   test_rights  },
-    {"races",    test_races   },
-    {"bombs",    test_bombs   },
-    {"family",   test_family  },
-    {"timer",    test_timer   },
-    {"shares",   test_shares  },
-    {"pinning",  test_pinning },
-    {"stealing", test_stealing},
-    {"fuzz",     test_fuzz    },
-    {"vm",       test_vm      },
+    {"faults",      test_faults     },
+    {"loops",       test_loops      },
+    {"calls",       test_calls      },
+    {"maps",        test_maps       },
+    {"rights",      test_rights     },
+    {"races",       test_races      },
+    {"bombs",       test_bombs      },
+    {"family",      test_family     },
+    {"timer",       test_timer      },
+    {"shares",      test_shares     },
+    {"pinning",     test_pinning    },
+    {"stealing",    test_stealing   },
+    {"confinement", test_confinement},
+    {"fuzz",        test_fuzz       },
+    {"vm",          test_vm         },
 };
 
 const struct scenario scenarios[SCENARIO_COUNT] = {
@@ -46,6 +47,7 @@ const struct scenario scenarios[SCENARIO_COUNT] = {
     [SCENARIO_FUZZ] = {"fuzz",         scenario_fuzz    },
     [SCENARIO_TIMER] = {"timer",        scenario_timer   },
     [SCENARIO_VM] = {"vm",           scenario_vm      },
+    [SCENARIO_CONFINED] = {"confined",     scenario_confined},
 };
 
 /* --- output of the parent --- */

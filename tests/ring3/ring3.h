@@ -58,6 +58,7 @@ enum {
     SCENARIO_FUZZ,     /* args[0]: seed, args[1]: calls */
     SCENARIO_TIMER,    /* deadlines */
     SCENARIO_VM,       /* virtual machines and vCPUs */
+    SCENARIO_CONFINED, /* on the first CPU of args[0]: tries to get others */
     SCENARIO_COUNT
 };
 
@@ -75,6 +76,7 @@ void scenario_bomb(struct child_page *page);
 void scenario_fuzz(struct child_page *page);
 void scenario_timer(struct child_page *page);
 void scenario_vm(struct child_page *page);
+void scenario_confined(struct child_page *page);
 
 /* In a child: a check with its text, kept in the page. */
 bool child_check(struct child_page *page, bool ok, const char *format, ...) PRINTF(3, 4);
@@ -106,7 +108,8 @@ struct child {
 /* Budgets of a child beside what it starts with; 0: 1 MiB and 256 KiB. */
 struct child_options {
     u64 memory_bytes, kernel_bytes;
-    u64 affinity;
+    u64 affinity; /* of its first thread */
+    u64 confine;  /* of all */
     u32 weight;
     u64 args[4];
 };
@@ -158,6 +161,7 @@ void test_timer(void);
 void test_shares(void);
 void test_pinning(void);
 void test_stealing(void);
+void test_confinement(void);
 void test_family(void);
 void test_fuzz(void);
 void test_vm(void);

@@ -165,6 +165,70 @@ void test_stealing(void)
     stop_spinners(count);
 }
 
+/* --- a process that is confined to the first CPU, and its child --- */
+
+static void confined_thread(struct child_page *page)
+{
+    for (;;) {
+        page->counters[1]++;
+    }
+}
+
+void scenario_confined(struct child_page *page)
+{
+    u64 others = (BIT(page->args[0]) - 1) & ~1ull;
+    struct process_args args = {
+        .name = "smaller", .memory_bytes = 0, .kernel_bytes = 64 << 10, .affinity = others};
+    struct thread_args thread = {.entry = 0x10000, .stack = 0x20000, .affinity = others};
+    s64 h = child_thread(1, confined_thread, page);
+
+    child_check(page, h > 0, "a thread for any CPU: %ld", h);
+    EXPECT(page, sys_thread_set((handle_t)h, 100, 1 | others), 0); /* as far as it may */
+    if (others) {
+        EXPECT(page, sys_thread_set((handle_t)h, 100, others), E_INVAL);
+        EXPECT(page, sys_thread_create(0, &thread), E_INVAL);
+        EXPECT(page, sys_process_create(&args), E_INVAL);
+    }
+    args.affinity = 0;
+    h = sys_process_create(&args);
+    child_check(page, h > 0, "a child: %ld", h);
+    if (others) {
+        EXPECT(page, sys_thread_create((handle_t)h, &thread), E_INVAL);
+    }
+    page->counters[0] = 1;
+    confined_thread(page);
+}
+
+/* Whatever it asks for, the other CPUs have nothing to do with it. */
+void test_confinement(void)
+{
+    u32 cpus = cpu_count(), other = cpus - 1;
+    struct child_options o = {.confine = BIT(0), .args = {cpus}};
+    struct process_info info = {0};
+    struct child c;
+
+    if (!child_make(&c, SCENARIO_CONFINED, &o)) {
+        return;
+    }
+    if (child_start(&c, &o)) {
+        for (u32 n = 0; n < 100 && !c.page->counters[0]; n++) {
+            sleep_ms(10);
+        }
+        u64 before = idle(other), t = sys_tsc(), ran = c.page->counters[1];
+        sleep_ms(200);
+        t = sys_tsc() - t;
+        check(c.page->counters[0] && c.page->counters[1] > ran, "both threads run");
+        if (cpus > 1) {
+            u64 rested = idle(other) - before;
+            CHECK_TIME(rested >= t / 2, "CPU %u rested %lu%% of the time", other, rested * 100 / t);
+        }
+        sys_process_kill(c.process);
+        check(child_wait(&c, 2000, &info), "it ends");
+        check(!c.page->failures, "%.*s", (int)MIN(c.page->text_used, 150), c.page->text);
+    }
+    child_close(&c);
+}
+
 /* --- deadlines --- */
 
 void scenario_timer(struct child_page *page)

@@ -24,29 +24,12 @@
 #define STACK_TOP (STACK_AT + 0x4000)
 #define WINDOW    0x80000000ull
 
-static void check_report(void)
-{
-    struct isolation_report r = {0};
-
-    CHECK(sys_report(&r) > 0);
-    CHECK_EQUAL(r.wrong_owner, 0);
-    CHECK_EQUAL(r.ept_foreign, 0);
-    CHECK_EQUAL(r.process_foreign, 0);
-    CHECK_EQUAL(r.kernel_maps_guest, 0);
-}
-
-static void close_handle(s64 h)
-{
-    CHECK(h > 0);
-    CHECK_EQUAL(SYS(SYS_HANDLE_CLOSE, (u64)h), 0);
-}
-
 static void sleep_ticks(u64 ticks)
 {
     s64 e = SYS(SYS_EVENT_CREATE);
 
     CHECK_EQUAL(SYS(SYS_EVENT_WAIT, (u64)e, 1, host_now() + ticks), E_TIMEOUT);
-    close_handle(e);
+    user_close(e);
 }
 
 /* --- guests --- */
@@ -102,7 +85,7 @@ static void make_machine(struct machine *m, u32 vcpus)
     CHECK_EQUAL(sys_map((u64)m->process, (u64)m->vm, 0, WINDOW, 0x40000, MAP_READ | MAP_WRITE), 0);
     s64 stack = SYS(SYS_MEMORY_CREATE, 0x4000);
     CHECK_EQUAL(sys_map((u64)m->process, (u64)stack, 0, STACK_AT, 0x4000, MAP_READ | MAP_WRITE), 0);
-    close_handle(stack);
+    user_close(stack);
     for (u32 i = 0; i < vcpus; i++) {
         m->vcpu[i] = SYS(SYS_VCPU_CREATE, (u64)m->vm, i);
         apic_page_write(vcpu_of(m->vcpu[i]), APIC_SVR, 0x1ff); /* the call is for its thread */
@@ -141,13 +124,13 @@ static void kill_soon(guest_fn guest, u32 vcpus)
     }
     CHECK_EQUAL(stats.vcpu[vcpus].run_tsc, 0);
     for (u32 i = 0; i < vcpus; i++) {
-        close_handle(m.vcpu[i]);
-        close_handle(m.thread[i]);
+        user_close(m.vcpu[i]);
+        user_close(m.thread[i]);
     }
-    check_report();
-    close_handle(m.vm);
-    close_handle(m.process);
-    check_report();
+    user_check_report();
+    user_close(m.vm);
+    user_close(m.process);
+    user_check_report();
 }
 
 static void guest_sleeps(struct vcpu *v, struct exit *x)
@@ -308,7 +291,7 @@ static void manager_shares(u64 arg)
     /* they outlive the vCPU */
     CHECK_EQUAL(SYS(SYS_PROCESS_KILL, (u64)a.process), 0);
     sleep_ticks(10 * HOST_SLICE);
-    close_handle(a.vcpu[0]);
+    user_close(a.vcpu[0]);
     u64 at = user_arg(2, &s[1], sizeof(s[1]));
     CHECK_EQUAL(SYS(SYS_VM_STATS, (u64)a.vm, at), 0);
     user_read(at, &s[1], sizeof(s[1]));
@@ -338,7 +321,7 @@ static void manager_many_spinners(u64 arg)
         CHECK(s.guest_tsc < 220 * HOST_SLICE * cpu_count / 4);
     }
     CHECK(backend.loads == backend.unloads + cpu_count || backend.loads > 8);
-    check_report();
+    user_check_report();
 }
 
 MACHINE_TEST(test_many_spinners, manager_many_spinners)
@@ -352,19 +335,19 @@ static void end_piece(struct machine *m, enum piece what)
 {
     switch (what) {
     case PIECE_VM:
-        close_handle(m->vm);
+        user_close(m->vm);
         break;
     case PIECE_VCPU:
-        close_handle(m->vcpu[0]);
+        user_close(m->vcpu[0]);
         break;
     case PIECE_PROCESS:
-        close_handle(m->process);
+        user_close(m->process);
         break;
     case PIECE_WINDOW:
         CHECK_EQUAL(SYS(SYS_MEMORY_UNMAP, 0, WINDOW, 0x40000), 0);
         break;
     default:
-        close_handle(m->thread[0]);
+        user_close(m->thread[0]);
         break;
     }
 }
@@ -383,7 +366,7 @@ static void end_in_order(const u32 *order, bool first_killed)
     host_spend(2 * HOST_SLICE); /* the guest's first port access ends its program */
     for (u32 i = 0; i < PIECES; i++) {
         end_piece(&m, order[i]);
-        check_report();
+        user_check_report();
     }
     host_spend(2 * HOST_SLICE);
     CHECK(!vm_list);
@@ -433,9 +416,9 @@ static s64 make_guest(void)
         CHECK_EQUAL(SYS(SYS_MEMORY_UNMAP, 0, WINDOW, 0x3000), 0);
     }
     if (v > 0) {
-        close_handle(v);
+        user_close(v);
     }
-    close_handle(vm);
+    user_close(vm);
     return error;
 }
 
@@ -453,7 +436,7 @@ static void manager_without_memory(u64 arg)
         host_fail_after(i);
         CHECK_EQUAL(make_guest(), E_NO_MEMORY);
         host_fail_after(~0u);
-        check_report();
+        user_check_report();
         CHECK_EQUAL(sys_info(0, &after), 0);
         CHECK_EQUAL(after.kernel_bytes, before.kernel_bytes);
         CHECK_EQUAL(after.memory_bytes, before.memory_bytes);

@@ -22,24 +22,6 @@
 #define STACK_TOP (STACK_AT + 0x4000)
 #define BUDGET    (1ull << 20)
 
-static void check_report(void)
-{
-    struct isolation_report r = {0};
-
-    CHECK(sys_report(&r) > 0);
-    CHECK_EQUAL(r.wrong_owner, 0);
-    CHECK_EQUAL(r.ept_foreign, 0);
-    CHECK_EQUAL(r.write_exec, 0);
-    CHECK_EQUAL(r.process_foreign, 0);
-    CHECK_EQUAL(r.kernel_maps_guest, 0);
-}
-
-static void close_handle(s64 h)
-{
-    CHECK(h > 0);
-    CHECK_EQUAL(SYS(SYS_HANDLE_CLOSE, (u64)h), 0);
-}
-
 /* --- memory objects --- */
 
 static void manager_memory(u64 arg)
@@ -65,10 +47,10 @@ static void manager_memory(u64 arg)
     CHECK(!user_can(AT + 0x10000, PT_WRITE) && !user_can(AT + 0x10000, PT_EXEC));
     CHECK(user_can(AT, PT_WRITE) && !user_can(AT, PT_EXEC) && !user_can(AT - 1, PT_READ));
     CHECK(!user_can(AT + 3 * PAGE_SIZE, PT_READ));
-    check_report();
+    user_check_report();
 
     /* the handle may go before the mappings, which end one by one */
-    close_handle(m);
+    user_close(m);
     CHECK_EQUAL(frame_free_bytes(), frames - 3 * PAGE_SIZE);
     u32 shootdowns = host_shootdowns();
     CHECK_EQUAL(SYS(SYS_MEMORY_UNMAP, 0, AT, 3 * PAGE_SIZE), 0);
@@ -81,7 +63,7 @@ static void manager_memory(u64 arg)
     CHECK_EQUAL(sys_info(0, &info), 0);
     CHECK_EQUAL(info.memory_bytes, before.memory_bytes);
     CHECK_EQUAL(info.kernel_bytes, before.kernel_bytes);
-    check_report();
+    user_check_report();
 
     /* what another one wrote is gone when the frame comes again */
     m = SYS(SYS_MEMORY_CREATE, 16 * PAGE_SIZE);
@@ -141,7 +123,7 @@ static void manager_overlaps(u64 arg)
     CHECK_EQUAL(SYS(SYS_MEMORY_UNMAP, 0, AT + 10 * PAGE_SIZE, 2 * PAGE_SIZE), 0);
     CHECK(!user_can(AT + 10 * PAGE_SIZE, PT_READ) && !user_can(AT + 11 * PAGE_SIZE, PT_READ));
     CHECK(user_can(AT + 9 * PAGE_SIZE, PT_READ) && user_can(AT + 12 * PAGE_SIZE, PT_READ));
-    check_report();
+    user_check_report();
 }
 
 MACHINE_TEST(test_overlaps, manager_overlaps)
@@ -174,7 +156,7 @@ static void manager_many_ranges(u64 arg)
     for (u64 i = 0; i < n; i++) {
         CHECK_EQUAL(SYS(SYS_MEMORY_UNMAP, 0, where[i], PAGE_SIZE), i == 5 ? E_NOT_FOUND : 0);
     }
-    close_handle(m);
+    user_close(m);
     CHECK_EQUAL(sys_info(0, &after), 0);
     CHECK_EQUAL(after.kernel_bytes, before.kernel_bytes); /* tables too */
 }
@@ -205,7 +187,7 @@ static void manager_rights(u64 arg)
                 CHECK_EQUAL(SYS(SYS_MEMORY_UNMAP, 0, AT, PAGE_SIZE), 0);
             }
         }
-        close_handle(h);
+        user_close(h);
     }
 }
 
@@ -228,9 +210,9 @@ static void manager_grants(u64 arg)
                 continue;
             }
             CHECK_EQUAL(me->handles[k].rights, a & b);
-            close_handle(k);
+            user_close(k);
         }
-        close_handle(h);
+        user_close(h);
     }
     /* a full table: an error, and nothing is lost */
     s64 last = 0, h;
@@ -246,7 +228,7 @@ static void manager_grants(u64 arg)
     CHECK_EQUAL(sys_vm_new("guest", 1, 0), E_LIMIT);
     CHECK_EQUAL(SYS(SYS_SYSTEM_INFO, 1, SYSTEM_MODULE, 0, MANAGER_STACK_TOP - 4096, 4096), E_LIMIT);
     CHECK_EQUAL(frame_free_bytes(), frames);
-    check_report();
+    user_check_report();
 }
 
 MACHINE_TEST(test_grants, manager_grants)
@@ -269,8 +251,8 @@ static void manager_modules(u64 arg)
     CHECK(sys_map(0, m.handle, 0, AT + 0x10000, PAGE_SIZE, MAP_READ | MAP_WRITE) < 0);
     CHECK_EQUAL(user_read64(AT + 0x1ff8), 0x6262626262626262ull);
     CHECK_EQUAL(user_read64(AT + 0x2008), 0); /* the rest of the last page is nobody's */
-    close_handle(m.handle);
-    check_report();
+    user_close(m.handle);
+    user_check_report();
     CHECK_EQUAL(user_read64(AT), 0x6262626262626262ull);
 }
 
@@ -311,15 +293,15 @@ static void manager_windows(u64 arg)
     CHECK_EQUAL(SYS(SYS_VM_STATS, (u64)vm, at), 0);
     user_read(at, &stats, sizeof(stats));
     CHECK_EQUAL(stats.memory_bytes, 0x700000 + PAGE_SIZE);
-    check_report();
+    user_check_report();
     /* a window keeps the guest's memory */
-    close_handle(vm);
-    check_report();
+    user_close(vm);
+    user_check_report();
     CHECK_EQUAL(user_read64(WINDOW + 0x1008), 42);
     CHECK_EQUAL(SYS(SYS_MEMORY_UNMAP, 0, WINDOW, 0x800000), 0);
     CHECK_EQUAL(user_read64(AT + 8), 42);
     CHECK_EQUAL(SYS(SYS_MEMORY_UNMAP, 0, AT, PAGE_SIZE), 0);
-    check_report();
+    user_check_report();
 }
 
 MACHINE_TEST(test_windows, manager_windows)
@@ -368,9 +350,9 @@ static void manager_bad_touches(u64 arg)
         user_wait_end((u64)p, &info);
         CHECK_EQUAL(info.status, rows[i].status);
         CHECK_EQUAL(info.end, rows[i].status == 14 ? PROCESS_FAULT : PROCESS_EXITED);
-        check_report();
-        close_handle(t);
-        close_handle(p);
+        user_check_report();
+        user_close(t);
+        user_close(p);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "kernel/process.h"
+#include "kernel/thread.h"
 #include "lib/pagetable.h"
 #include "tests/host/machine.h"
 #include "tests/host/ring3.h"
@@ -49,18 +50,6 @@ static s64 new_process_with_stack(void)
     CHECK_EQUAL(sys_map((u64)p, (u64)m, 0, STACK_AT, STACK_BYTES, MAP_READ | MAP_WRITE), 0);
     CHECK_EQUAL(SYS(SYS_HANDLE_CLOSE, (u64)m), 0);
     return p;
-}
-
-static void check_report(void)
-{
-    struct isolation_report r = {0};
-
-    CHECK(sys_report(&r) > 0);
-    CHECK_EQUAL(r.wrong_owner, 0);
-    CHECK_EQUAL(r.ept_foreign, 0);
-    CHECK_EQUAL(r.write_exec, 0);
-    CHECK_EQUAL(r.process_foreign, 0);
-    CHECK_EQUAL(r.kernel_maps_guest, 0);
 }
 
 /* --- ends --- */
@@ -133,7 +122,7 @@ static void manager_ends(u64 arg)
         CHECK_EQUAL(SYS(SYS_PROCESS_KILL, (u64)p), 0);
         CHECK_EQUAL(sys_info((u64)p, &info), 0);
         CHECK_EQUAL(info.end, cases[i].end); /* the first end counts */
-        check_report();
+        user_check_report();
         for (s64 h = p; h <= t; h++) {
             CHECK_EQUAL(SYS(SYS_HANDLE_CLOSE, (u64)h), 0);
         }
@@ -177,7 +166,7 @@ static void manager_kills(u64 arg)
         CHECK_EQUAL(info.memory_bytes, 0);
         /* its threads and handles are here still */
     }
-    check_report();
+    user_check_report();
 }
 
 MACHINE_TEST(test_kill, manager_kills)
@@ -248,7 +237,7 @@ static void manager_kills_a_family(u64 arg)
     CHECK_EQUAL(SYS(SYS_HANDLE_CLOSE, (u64)p), 0);
     host_spend(10 * HOST_SLICE);
     CHECK(process_list && !process_list->next);
-    check_report();
+    user_check_report();
 }
 
 MACHINE_TEST(test_children_end_with_their_parent, manager_kills_a_family)
@@ -303,7 +292,7 @@ static void manager_ends_threads(u64 arg)
     s64 p = new_process_with_stack();
     CHECK(sys_thread_new((u64)p, many_threads, 3, STACK_TOP) > 0);
     user_wait_end((u64)p, &info);
-    check_report();
+    user_check_report();
 }
 
 static void test_threads_end_together(void **state)
@@ -377,6 +366,38 @@ static void manager_many_threads(u64 arg)
 
 MACHINE_TEST(test_thread_limit, manager_many_threads)
 
+/* Threads have the CPUs of their process at most, whoever makes or moves them. */
+static void manager_confines(u64 arg)
+{
+    struct process_args args = {
+        .name = "child", .memory_bytes = BUDGET_MEMORY, .kernel_bytes = BUDGET_KERNEL};
+
+    (void)arg;
+    args.affinity = BIT(1) | BIT(40); /* one that is not there is no harm */
+    s64 p = SYS(SYS_PROCESS_CREATE, user_arg(0, &args, sizeof(args)));
+    CHECK(p > 0);
+    CHECK_EQUAL(sys_thread_pinned((u64)p, spin, 0, STACK_AT, BIT(0), 0), E_INVAL);
+    s64 t = sys_thread_pinned((u64)p, spin, 0, STACK_AT, 0, 0);
+    CHECK(t > 0);
+    const struct thread *thread =
+        CONTAINER_OF(cpu_this()->current->process->handles[t].object, struct thread, object);
+    CHECK_EQUAL(thread->affinity, BIT(1) | BIT(40));
+    CHECK_EQUAL(SYS(SYS_THREAD_SET, (u64)t, 100, BIT(0)), E_INVAL);
+    CHECK_EQUAL(SYS(SYS_THREAD_SET, (u64)t, 100, BIT(40)), E_INVAL);
+    CHECK_EQUAL(SYS(SYS_THREAD_SET, (u64)t, 100, BIT(0) | BIT(1)), 0);
+    CHECK_EQUAL(thread->affinity, BIT(1));
+    host_spend(3 * HOST_SLICE);
+    CHECK_EQUAL(thread->cpu, 1);
+    /* of its own it gives the same or fewer */
+    struct process *process = thread->process;
+    CHECK(!process_affinity(process, BIT(0)) && process_affinity(process, 3) == BIT(1));
+    user_close(t);
+    CHECK_EQUAL(SYS(SYS_PROCESS_KILL, (u64)p), 0);
+    user_close(p);
+}
+
+MACHINE_TEST(test_confinement, manager_confines, .cpus = 2)
+
 /* Every allocation on the way to a running child fails once: an error, and nothing is lost. */
 static s64 make_child(void)
 {
@@ -421,7 +442,7 @@ static void manager_without_memory(u64 arg)
         host_fail_after(~0u);
         CHECK(result == E_NO_MEMORY);
         errors++;
-        check_report();
+        user_check_report();
         CHECK_EQUAL(sys_info(0, &after), 0);
         CHECK_EQUAL(after.kernel_bytes, before.kernel_bytes);
         CHECK_EQUAL(after.memory_bytes, before.memory_bytes);
@@ -445,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_threads_end_together),
         cmocka_unit_test(test_budgets),
         cmocka_unit_test(test_thread_limit),
+        cmocka_unit_test(test_confinement),
         cmocka_unit_test(test_every_allocation_may_fail),
     };
 

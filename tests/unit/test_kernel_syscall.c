@@ -299,7 +299,7 @@ static void check_process_args(void)
 {
     const u32 number = SYS_PROCESS_CREATE;
     const struct user_args args = {{GOOD}};
-    const struct process_args good = {"name", BUDGET, BUDGET, (handle_t)full[EVENT], 0, 1};
+    const struct process_args good = {"name", BUDGET, BUDGET, (handle_t)full[EVENT], 0, 1, 0};
 
     SET(struct process_args, name[0], 0, E_INVAL);
     SET(struct process_args, name[2], '\n', E_INVAL);
@@ -309,6 +309,8 @@ static void check_process_args(void)
     SET(struct process_args, weight, 10001, E_INVAL);
     SET(struct process_args, weight, ~0u, E_INVAL);
     SET(struct process_args, event_bits, BIT(63), E_INVAL);
+    SET(struct process_args, affinity, BIT(1), E_INVAL); /* there is one CPU */
+    SET(struct process_args, affinity, ~1ull, E_INVAL);
     SET(struct process_args, event, 255, E_HANDLE);
     SET(struct process_args, event, ~0u, E_HANDLE);
     SET(struct process_args, event, (handle_t)full[MEMORY], E_HANDLE);

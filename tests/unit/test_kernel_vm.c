@@ -22,23 +22,6 @@
 #define BUDGET    (1ull << 20)
 #define STACK_TOP (MANAGER_STACK_TOP - 0x2000)
 
-static void check_report(void)
-{
-    struct isolation_report r = {0};
-
-    CHECK(sys_report(&r) > 0);
-    CHECK_EQUAL(r.wrong_owner, 0);
-    CHECK_EQUAL(r.ept_foreign, 0);
-    CHECK_EQUAL(r.process_foreign, 0);
-    CHECK_EQUAL(r.kernel_maps_guest, 0);
-}
-
-static void close_handle(s64 h)
-{
-    CHECK(h > 0);
-    CHECK_EQUAL(SYS(SYS_HANDLE_CLOSE, (u64)h), 0);
-}
-
 static struct vm_stats stats_of(s64 vm)
 {
     struct vm_stats s = {0};
@@ -93,11 +76,11 @@ static void manager_ram(u64 arg)
         given += rows[i].result || rows[i].flags ? 0 : rows[i].bytes;
         CHECK_EQUAL(frame_free_bytes(), frames - given);
         CHECK_EQUAL(stats_of(vm).memory_bytes, given);
-        check_report();
+        user_check_report();
     }
     CHECK_EQUAL(sys_info(0, &info), 0);
     CHECK_EQUAL(info.memory_bytes, before.memory_bytes + given);
-    close_handle(vm);
+    user_close(vm);
     CHECK_EQUAL(frame_free_bytes(), frames);
     CHECK_EQUAL(sys_info(0, &info), 0);
     CHECK_EQUAL(info.memory_bytes, before.memory_bytes);
@@ -120,7 +103,7 @@ static void manager_large(u64 arg)
     CHECK_EQUAL(r.ept_leaves, 1 + 2 + 1);
     CHECK_EQUAL(r.ept_pages, (SIZE_1G + 2 * SIZE_2M + PAGE_SIZE) >> PAGE_SHIFT);
     CHECK_EQUAL(r.guest_pages, r.ept_pages);
-    check_report();
+    user_check_report();
 }
 
 MACHINE_TEST(test_large_leaves, manager_large, .ram_bytes = 4ull << 30)
@@ -139,13 +122,13 @@ static void manager_payer(u64 arg)
     CHECK_EQUAL(SYS(SYS_VM_MEMORY, (u64)vm, BUDGET, BUDGET, 0), E_NO_MEMORY);
     CHECK_EQUAL(sys_info((u64)p, &info), 0);
     CHECK(info.memory_bytes <= BUDGET);
-    check_report();
+    user_check_report();
     /* lazy memory beyond the budget: the guest is told at its touch, not the payer's limit broken
      */
     u32 n = 0;
     s64 v;
     while (n < 16 && (v = SYS(SYS_VCPU_CREATE, (u64)vm, n)) > 0) {
-        close_handle(v);
+        user_close(v);
         n++;
     }
     CHECK_EQUAL(n, 16);
@@ -153,11 +136,11 @@ static void manager_payer(u64 arg)
     CHECK_EQUAL(SYS(SYS_PROCESS_KILL, (u64)p), 0);
     CHECK_EQUAL(sys_info((u64)p, &info), 0);
     CHECK(info.memory_bytes > 0);
-    close_handle(p);
-    check_report();
+    user_close(p);
+    user_check_report();
     CHECK_EQUAL(stats_of(vm).memory_bytes, info.memory_bytes);
-    close_handle(vm);
-    check_report();
+    user_close(vm);
+    user_check_report();
 }
 
 MACHINE_TEST(test_payer, manager_payer)
@@ -184,14 +167,14 @@ static void manager_lazy(u64 arg)
     CHECK_EQUAL(x.a, 10 * PAGE_SIZE);
     CHECK_EQUAL(stats_of(vm).memory_bytes, 10 * PAGE_SIZE);
     CHECK_EQUAL(sys_run((u64)v, VCPU_RUN_ADVANCE, 0, &x), E_INVAL);
-    check_report();
+    user_check_report();
     vcpu_of(v)->gpr[GPR_RBX] = 100 * PAGE_SIZE + 8;
     CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), VX_MMIO);
     CHECK_EQUAL(x.a, 100 * PAGE_SIZE + 8);
     CHECK_EQUAL(x.b, VX_ACCESS_WRITE | VX_ACCESS_CODE64);
     vcpu_of(v)->gpr[GPR_RBX] = ~0ull;
     CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), VX_MMIO);
-    check_report();
+    user_check_report();
 }
 
 MACHINE_TEST(test_lazy_ram, manager_lazy)
@@ -448,9 +431,9 @@ static void manager_closes(u64 arg)
         closing_vm = sys_vm_new("guest", 1, 0);
         closing_vcpu = SYS(SYS_VCPU_CREATE, (u64)closing_vm, 0);
         host_spend(host_random() % 3000);
-        close_handle(closing_vm);
+        user_close(closing_vm);
         host_spend(host_random() % 3000);
-        close_handle(closing_vcpu);
+        user_close(closing_vcpu);
     }
 }
 

@@ -134,7 +134,6 @@ static void start_thread(struct machine *m, u32 number, u64 entry, void *arg, u3
         .entry = entry,
         .stack = START_STACK + (number + 1) * START_STACK_STEP - sizeof(u64),
         .arg = (u64)arg,
-        .affinity = m->start->affinity,
         .weight = weight,
     };
     s64 h = sys_thread_create(0, &args);

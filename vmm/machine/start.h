@@ -87,7 +87,6 @@ struct vmm_start {
     u32 module_count;
     u32 phys_bits; /* the guest's physical address width */
     u32 pad;
-    u64 affinity;               /* of all threads */
     u64 wall_seconds, wall_tsc; /* since 1970, and the TSC when it was so */
     struct start_file file;
     struct start_file modules[CONFIG_MAX_MODULES];

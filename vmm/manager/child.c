@@ -40,6 +40,7 @@ static s64 create_process(struct child *c, const struct child_args *args)
         .event = args->manager,
         .event_bits = CHILD_END_BIT(args->index),
         .weight = args->weight,
+        .affinity = args->affinity,
     };
 
     format_buffer(process.name, sizeof(process.name), "%s", args->name);
@@ -117,13 +118,12 @@ s64 child_map_file(struct child *c, handle_t memory, u64 bytes, u64 *vaddr)
     return bytes ? sys_memory_map(&args) : 0;
 }
 
-s64 child_start(struct child *c, u64 affinity)
+s64 child_start(struct child *c)
 {
     struct thread_args args = {
         .entry = c->program->entry,
         .stack = START_STACK + START_STACK_STEP,
         .arg = START_PARAMS,
-        .affinity = affinity,
     };
     s64 h = sys_thread_create(c->process, &args);
 

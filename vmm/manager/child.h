@@ -35,6 +35,7 @@ struct child_args {
     u32 threads;                    /* for how many it gets stacks */
     u64 memory_bytes, kernel_bytes; /* budgets */
     u32 weight;                     /* its share of CPU time, for all its threads together */
+    u64 affinity;                   /* mask of CPUs for all of them, 0: any */
 };
 
 struct child {
@@ -59,7 +60,7 @@ s64 child_create(struct child *c, const struct child_args *args) MUST_CHECK;
 s64 child_map_file(struct child *c, handle_t memory, u64 bytes, u64 *vaddr) MUST_CHECK;
 
 /* Starts the first thread. 0 or E_*. */
-s64 child_start(struct child *c, u64 affinity) MUST_CHECK;
+s64 child_start(struct child *c) MUST_CHECK;
 
 /* Prints a bounded part of what the child wrote, if the output has room; true: there may be more.
  */

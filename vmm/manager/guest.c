@@ -176,7 +176,6 @@ static const char *fill_params(struct manager *m, struct guest *g, handle_t vm_i
         .test_device = c->test_device,
         .module_count = c->module_count,
         .phys_bits = m->phys_bits,
-        .affinity = c->pin,
         .wall_seconds = m->summary.wall_seconds,
         .wall_tsc = m->summary.boot_tsc,
     };
@@ -221,6 +220,7 @@ void guest_start(struct manager *m, struct guest *g)
         .threads = START_VMM_THREADS(c->cpus),
         .memory_bytes = c->memory_bytes,
         .weight = c->weight,
+        .affinity = c->pin,
         .kernel_bytes =
             GUEST_KERNEL_BYTES + c->cpus * GUEST_KERNEL_CPU_BYTES +
             c->memory_bytes / 256, /* 4 KiB entries of the guest's and the VMM's tables */
@@ -232,8 +232,10 @@ void guest_start(struct manager *m, struct guest *g)
     g->reason[0] = 0;
     g->start_tsc = sys_tsc();
     g->limit_tsc = g->limit_tsc ? g->limit_tsc : g->start_tsc;
-    if (child_create(&g->child, &args)) {
-        wrong = "there is no memory for its process";
+    s64 error = child_create(&g->child, &args);
+    if (error) {
+        wrong = error == E_INVAL ? "no CPU that it is pinned to is there"
+                                 : "there is no memory for its process";
     }
     if (!wrong) {
         wrong = create_vm(g, &vm_in_child);
@@ -241,7 +243,7 @@ void guest_start(struct manager *m, struct guest *g)
     if (!wrong) {
         wrong = fill_params(m, g, vm_in_child);
     }
-    if (!wrong && child_start(&g->child, c->pin)) {
+    if (!wrong && child_start(&g->child)) {
         wrong = "its first thread could not be started";
     }
     g->state = GUEST_ACTIVE;

@@ -128,7 +128,7 @@ static s64 start_selftest(struct manager *m, struct child *c, const struct progr
     };
     e = system < 0 ? system : grant_segments(c, t);
     if (!e) {
-        e = child_start(c, 0);
+        e = child_start(c);
     }
     if (e) {
         child_destroy(c);
