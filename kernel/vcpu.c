@@ -149,8 +149,8 @@ void vcpu_wake(struct vcpu *v)
     }
 }
 
-/* Completes an access to a device: the hardware does not tell the instruction's length, ring 3 has
- * decoded it. */
+/* Completes a move to or from a device: the hardware does not tell the instruction's length, ring
+ * 3 has decoded it. */
 static int settle_mmio(struct vcpu *v, u64 flags, u64 value)
 {
     const u64 known = VCPU_RUN_ADVANCE | VCPU_RUN_VALUE | VCPU_RUN_LENGTH | VCPU_RUN_GPR |
