@@ -255,8 +255,8 @@ struct vm_stats {
 
 /* SYS_VCPU_RUN: why it returned. */
 enum vcpu_exit_kind {
-    VX_IO,        /* port access. a = port | size << 16 | VX_IO_* ; b = value of an OUT, or RCX-safe
-                     linear address for string forms; answer with ADVANCE (and VALUE for IN) */
+    VX_IO,        /* port access. a = port | size << 16 | VX_IO_* ; b = value of an OUT;
+                     answer with ADVANCE (and VALUE for IN) */
     VX_MMIO,      /* access outside RAM. a = gpa, b = VX_ACCESS_*, c = linear address, d = CR3,
                      e = RIP, and gpr[] */
     VX_HALTED,    /* no vCPU of the vm can ever run again: each is in HLT with interrupts off, or
@@ -269,6 +269,10 @@ enum vcpu_exit_kind {
     VX_KICKED,        /* VCPU_INJECT_KICK; nothing happened in the guest */
     VX_INTA,          /* the vCPU takes an interrupt from the PIC: acknowledge it and answer with
                          VALUE, the vector. RETRY: there is none any more */
+    VX_DECODE,        /* the CPU does not tell enough about the instruction at RIP: answer with its
+                         length (VCPU_RUN_LENGTH) and, of a MOV to or from a control register, the
+                         general one (VCPU_RUN_GPR). RETRY: the guest runs it again. a = hardware
+                         reason */
     VX_EOI,           /* a level-triggered interrupt has ended. a = vector; nothing to answer */
 };
 
@@ -277,8 +281,8 @@ enum vcpu_exit_kind {
 #define VX_IO_IN        BIT(24)
 #define VX_IO_STRING    BIT(25)
 #define VX_IO_REP       BIT(26)
-/* string forms: b = linear address of the first element, c = RCX masked by address size (1 without
- * REP), d = address size in bytes (2, 4, 8); RFLAGS.DF and the rest are in the state */
+/* string forms: d = address size in bytes (2, 4, 8), 0 where the CPU does not tell; the rest is in
+ * the state */
 
 #define VX_ACCESS_READ         BIT(0)
 #define VX_ACCESS_WRITE        BIT(1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-# The microkernel: $(BUILD)/kernel.elf, from kernel/, arch/x86/, arch/x86/vmx/ and lib/. It is linked twice: the
+# The microkernel: $(BUILD)/kernel.elf, from kernel/, arch/x86/ with its backends, and lib/. It is linked twice: the
 # second time with the table of symbols taken from the first, for backtraces.
-KERNEL_C    := $(filter-out arch/x86/offsets.c,$(wildcard kernel/*.c arch/x86/*.c arch/x86/vmx/*.c))
-KERNEL_ASM  := $(wildcard arch/x86/*.asm arch/x86/vmx/*.asm)
+KERNEL_C    := $(filter-out arch/x86/offsets.c,$(wildcard kernel/*.c arch/x86/*.c arch/x86/vmx/*.c arch/x86/svm/*.c))
+KERNEL_ASM  := $(wildcard arch/x86/*.asm arch/x86/vmx/*.asm arch/x86/svm/*.asm)
 KERNEL_OBJ  := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
 # An archive: the linker takes what the kernel calls, and leaves the parsers to the others.
 KERNEL_LIB  := $(patsubst %.c,$(BUILD)/kernel/%.o,$(wildcard lib/*.c))

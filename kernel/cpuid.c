@@ -85,6 +85,7 @@
 #define EDX81_NX      BIT(20)
 #define EDX81_RDTSCP  BIT(27)
 #define EDX81_LM      BIT(29)
+#define ECX81_CMP     BIT(1) /* what looks like threads are cores */
 #define ECX81_MASK    (BIT(0) /* LAHF */ | BIT(5) /* LZCNT */ | BIT(8) /* PREFETCHW */)
 #define EDX81_MASK    (EDX81_SYSCALL | EDX81_NX | BIT(26) /* 1 GiB pages */ | EDX81_RDTSCP | EDX81_LM)
 
@@ -265,12 +266,16 @@ static void add_features(struct cpuid_table *t, const struct cpuid_inputs *in)
 
 static void add_extended(struct cpuid_table *t, const struct cpuid_inputs *in)
 {
+    bool counts = in->features & VIRT_FEATURE_CORE_COUNT && in->cpus > 1;
+    u32 cores = counts ? (in->cpus - 1) | log2_up(in->cpus) << 12 : 0;
+
     add(t, CPUID_EXTENDED, 0, 0)->eax = CPUID_MAX_EXTENDED;
     for (u32 leaf = CPUID_EXTENDED + 1; leaf <= CPUID_MAX_EXTENDED; leaf++) {
         struct cpuid_leaf h = ask_below(in, leaf, 0);
         switch (leaf) {
         case 0x80000001:
-            h = (struct cpuid_leaf){0, 0, h.ecx & ECX81_MASK, h.edx & EDX81_MASK};
+            h.ecx = (h.ecx & ECX81_MASK) | (cores ? ECX81_CMP : 0);
+            h = (struct cpuid_leaf){0, 0, h.ecx, h.edx & EDX81_MASK};
             if (!(in->features & VIRT_FEATURE_RDTSCP)) {
                 h.edx &= ~EDX81_RDTSCP;
             }
@@ -286,7 +291,7 @@ static void add_extended(struct cpuid_table *t, const struct cpuid_inputs *in)
             break;
         case 0x80000008:
             t->phys_bits = MIN(h.eax & 0xff ? h.eax & 0xff : 36, PHYS_BITS_MAX);
-            h = (struct cpuid_leaf){t->phys_bits | 48 << 8, 0, 0, 0};
+            h = (struct cpuid_leaf){t->phys_bits | 48 << 8, 0, cores, 0};
             break;
         default: /* the brand string */
             break;

@@ -86,9 +86,8 @@ static enum exit_action on_io(struct vcpu *v, struct exit *x)
     if (LIKELY(!x->io.string)) {
         return user(v, VX_IO, a, v->gpr[GPR_RAX] & (~0ull >> (64 - 8 * x->io.bytes)));
     }
-    v->exit.c = x->io.rep ? v->gpr[GPR_RCX] & (~0ull >> (64 - 8 * x->io.address_bytes)) : 1;
     v->exit.d = x->io.address_bytes;
-    return user(v, VX_IO, a | VX_IO_STRING | (x->io.rep ? VX_IO_REP : 0), x->io.linear);
+    return user(v, VX_IO, a | VX_IO_STRING | (x->io.rep ? VX_IO_REP : 0), 0);
 }
 
 static enum exit_action on_hlt(struct vcpu *v, struct exit *x)
@@ -107,12 +106,8 @@ static enum exit_action on_pause(struct vcpu *v, struct exit *x)
     return EXIT_RESUME;
 }
 
-static enum exit_action on_cr8(struct vcpu *v, const struct exit *x)
+static enum exit_action on_cr8_write(struct vcpu *v, const struct exit *x)
 {
-    if (!x->cr.write) {
-        write_gpr(v, x->cr.gpr, apic_cr8(v));
-        return EXIT_ADVANCE;
-    }
     u64 value = read_gpr(v, x->cr.gpr);
     if (value > 15) {
         return gp(v);
@@ -127,20 +122,22 @@ static enum exit_action on_cr(struct vcpu *v, struct exit *x)
                                virt->read(v, VIRT_CR4), virt->read(v, VIRT_EFER),
                                virt->read(v, VIRT_CS_L)};
 
+    if (!x->cr.write) {
+        write_gpr(v, x->cr.gpr, x->cr.number == 8 ? apic_cr8(v) : s.cr4);
+        return EXIT_ADVANCE;
+    }
     if (x->cr.number == 8) {
-        return on_cr8(v, x);
+        return on_cr8_write(v, x);
     }
     u64 value = read_gpr(v, x->cr.gpr);
     if (!(s.efer & EFER_LMA && s.cs_l)) {
         value = (u32)value;
     }
     if (x->cr.number == 0 && cr0_check(&s, value)) {
-        virt->write_owned(v, VIRT_CR0, value);
-        return EXIT_RESUME;
+        return virt->write_owned(v, VIRT_CR0, value) ? EXIT_ADVANCE : EXIT_RESUME;
     }
     if (x->cr.number == 4 && cr4_check(&s, value, v->vm->cpuid->cr4_allowed)) {
-        virt->write_owned(v, VIRT_CR4, value);
-        return EXIT_RESUME;
+        return virt->write_owned(v, VIRT_CR4, value) ? EXIT_ADVANCE : EXIT_RESUME;
     }
     return gp(v);
 }
@@ -174,7 +171,9 @@ static enum exit_action on_npf(struct vcpu *v, struct exit *x)
 static enum exit_action on_interrupt(struct vcpu *v, struct exit *x)
 {
     (void)v;
-    arch_interrupt(x->interrupt.vector);
+    if (x->interrupt.vector) {
+        arch_interrupt(x->interrupt.vector);
+    }
     return EXIT_RESUME;
 }
 

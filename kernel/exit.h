@@ -23,16 +23,15 @@ struct exit {
         struct {
             u16 port;
             u8 bytes;         /* 1, 2, 4 */
-            u8 address_bytes; /* string forms: 2, 4, 8 */
+            u8 address_bytes; /* string forms: 2, 4, 8; 0: not told */
             bool in, string, rep;
-            u64 linear; /* string forms: address of the first element, segment base included */
         } io;
         struct {
             u64 gpa, linear;
             u32 access; /* VX_ACCESS_* */
         } npf;
         struct {
-            u8 number;  /* 0, 3, 4, 8 */
+            u8 number;  /* 0, 4, 8; reads: 4, 8 */
             u8 gpr;     /* enum gpr_index */
             bool write; /* MOV to CR */
             bool clts, lmsw;
@@ -47,7 +46,7 @@ struct exit {
             u64 debug;          /* of a #DB: the bits that DR6 gets */
         } exception;
         struct {
-            u8 vector; /* acknowledged by the exit */
+            u8 vector; /* acknowledged by the exit; 0: it was taken already */
         } interrupt;
     };
 };

@@ -25,10 +25,13 @@
 
 struct bootinfo boot_info;
 const struct virt *virt;
+const char virt_absent[] =
+    "this CPU shows neither VT-x nor AMD-V: switch it on in the firmware's setup, or use a CPU "
+    "that has it";
 
 static struct physmem physmem;
-static const char *virt_reason = "not looked at yet";
-static const struct virt *const backends[] = {&virt_vmx};
+static const char *virt_reason = virt_absent;
+static const struct virt *const backends[] = {&virt_vmx, &virt_svm};
 
 u64 boot_online_cpus(void)
 {
@@ -57,15 +60,17 @@ const char *boot_virt_name(void)
     return virt ? virt->name : virt_reason;
 }
 
-/* The first backend that this machine can run; its reason stays when none can. */
+/* The first backend that this machine can run; when none can, the reason of the one that is there.
+ */
 static void choose_backend(void)
 {
     for (u32 i = 0; i < ARRAY_SIZE(backends); i++) {
-        virt_reason = backends[i]->preflight();
-        if (!virt_reason) {
+        const char *missing = backends[i]->preflight();
+        if (!missing) {
             virt = backends[i];
             return;
         }
+        virt_reason = missing == virt_absent ? virt_reason : missing;
     }
 }
 

@@ -50,14 +50,16 @@ enum virt_reg {
 /* Instructions that a guest gets only if the backend can let it have them. */
 #define VIRT_FEATURE_RDTSCP  BIT(0) /* and RDPID */
 #define VIRT_FEATURE_INVPCID BIT(1)
+/* CPUID leaf 80000008h tells the number of cores, as CPUs that have this backend do. */
+#define VIRT_FEATURE_CORE_COUNT BIT(2)
 
 enum virt_window { WINDOW_INTERRUPT, WINDOW_NMI };
 
 struct virt {
     const char *name; /* "VT-x", "AMD-V" */
 
-    /* NULL: this machine can run guests. Else a sentence that says what is missing and what to do.
-     */
+    /* NULL: this machine can run guests. Else a sentence that says what is missing and what to do;
+     * virt_absent: it has nothing of this backend. */
     const char *(*preflight)(void);
     /* All that follows is called with the vCPU resident on this CPU where it names one, except
      * vcpu_create, vcpu_destroy and load. */
@@ -95,6 +97,11 @@ struct virt {
     /* Enters the guest and settles its exits until exit_settle() returns false. */
     void (*run)(struct vcpu *v);
 
+    /* After VX_DECODE: settles that exit, whose instruction is length bytes long and has the
+     * general register gpr (both from ring 3, 1..15 and 0..15). As exit_settle(). NULL: never
+     * needed. */
+    bool (*decoded)(struct vcpu *v, u32 length, u32 gpr);
+
     /* RIP past the instruction that exited (bytes long; 0: the hardware told); clears STI and MOV
      * SS blocking; TF becomes a pending #DB. */
     void (*advance)(struct vcpu *v, u32 bytes);
@@ -105,10 +112,11 @@ struct virt {
     u64 (*read)(struct vcpu *v, enum virt_reg r);
     /* Writes a value that was checked. CR0 and CR4 are not written here. EFER with LMA. */
     void (*write)(struct vcpu *v, enum virt_reg r, u64 value);
-    /* MOV to CR0 or CR4 of a value that was checked, and that changes bits which the backend keeps
-     * from the guest: takes note of those bits only. The guest then runs its instruction again,
-     * which does the rest as the CPU does it (IA-32e mode, PDPTEs). */
-    void (*write_owned)(struct vcpu *v, enum virt_reg r, u64 value);
+    /* MOV to CR0 or CR4 of a value that was checked. True: the instruction is done. False: it
+     * changes bits which the backend keeps from the guest, and note was taken of those bits only;
+     * the guest then runs it again, which does the rest as the CPU does it (IA-32e mode, PDPTEs).
+     */
+    bool (*write_owned)(struct vcpu *v, enum virt_reg r, u64 value);
     /* MOV DR was intercepted: the debug registers become the guest's, and it runs the instruction
      * again. */
     void (*give_debug)(struct vcpu *v);
@@ -142,6 +150,7 @@ struct virt {
 extern const struct virt *virt; /* NULL: none on this machine */
 
 /* Each backend's table; NULL preflight result picks it. */
-extern const struct virt virt_vmx;
+extern const struct virt virt_vmx, virt_svm;
+extern const char virt_absent[];
 
 #endif

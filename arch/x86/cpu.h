@@ -52,6 +52,7 @@ struct arch_cpu {
     u32 up;         /* shared: takes interrupts */
     u32 stopped;    /* shared: in arch_halt() for good */
 
+    u64 timer_tsc;                  /* what the timer is set to, ~0: nothing */
     const struct trap_frame *fault; /* of the kernel, for the panic report */
     u64 nmis, unexpected;           /* interrupts that nobody asked for */
 };

@@ -93,6 +93,13 @@ void guest_fpu_unload(struct vcpu *v)
     write_cr0(read_cr0() | CR0_TS);
 }
 
+void guest_fpu_sync(struct vcpu *v)
+{
+    if (components) {
+        v->xcr0 = xgetbv(0);
+    }
+}
+
 void guest_debug_load(const struct vcpu *v)
 {
     __asm__ volatile("mov %0, %%dr0" : : "r"(v->dr[0]));

@@ -17,6 +17,7 @@ u64 guest_fpu_cr4(void); /* bits of the host's CR4 that switching it needs */
 void guest_fpu_reset(struct vcpu *v);
 void guest_fpu_load(struct vcpu *v);
 void guest_fpu_unload(struct vcpu *v);
+void guest_fpu_sync(struct vcpu *v); /* v->xcr0 from the CPU, where XSETBV may not have exited */
 
 /* DR0 to DR3 and DR6. */
 void guest_debug_load(const struct vcpu *v);

@@ -204,8 +204,16 @@ void lapic_timer_init(u64 timer_hz)
     apic_write(APIC_LVT_TIMER, VECTOR_TIMER);
 }
 
+void lapic_timer_bound(u64 tsc)
+{
+    if (tsc < cpu_arch(cpu_this())->timer_tsc) {
+        lapic_timer_set(tsc);
+    }
+}
+
 void lapic_timer_set(u64 tsc)
 {
+    cpu_arch(cpu_this())->timer_tsc = tsc;
     if (deadline_mode) {
         wrmsr(MSR_IA32_TSC_DEADLINE, tsc == ~0ull ? 0 : MAX(tsc, 1));
         return;

@@ -26,5 +26,7 @@ void lapic_count_start(void);
 u32 lapic_count_passed(void);
 void lapic_timer_init(u64 timer_hz); /* each CPU */
 void lapic_timer_set(u64 tsc);       /* ~0: off */
+/* An interrupt at tsc at the latest; what arch_timer_set() asked for comes none the less. */
+void lapic_timer_bound(u64 tsc);
 
 #endif

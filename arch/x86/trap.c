@@ -89,6 +89,7 @@ void arch_interrupt(u32 vector)
     c->interrupts++;
     switch (vector) {
     case VECTOR_TIMER:
+        cpu_arch(c)->timer_tsc = ~0ull;
         lapic_eoi();
         if (c->deadline > arch_tsc()) {
             /* the timer's counter was too small for the whole way, or the interrupt had been on its

@@ -196,6 +196,7 @@ static void fake_run(struct vcpu *v)
         memset(&x, 0, sizeof(x));
         if (host_spend_in_guest(ENTRY_TICKS)) {
             x.kind = EXIT_INTERRUPT;
+            x.interrupt.vector = 1;
         } else if (arch_tsc() >= MIN(cpu_this()->slice_end, v->apic.timer_tsc)) {
             x.kind = EXIT_TIMER;
         } else {
@@ -235,11 +236,12 @@ static void fake_write(struct vcpu *v, enum virt_reg r, u64 value)
     }
 }
 
-static void fake_write_owned(struct vcpu *v, enum virt_reg r, u64 value)
+static bool fake_write_owned(struct vcpu *v, enum virt_reg r, u64 value)
 {
     check_resident(v);
     CHECK(r == VIRT_CR0 || r == VIRT_CR4);
     of(v)->reg[r] = value;
+    return false;
 }
 
 static void fake_give_debug(struct vcpu *v)
@@ -355,3 +357,10 @@ const struct virt virt_vmx = {
     .flush = fake_flush,
     .dump = fake_dump,
 };
+
+static const char *absent_preflight(void)
+{
+    return virt_absent;
+}
+
+const struct virt virt_svm = {.name = "absent", .preflight = absent_preflight};

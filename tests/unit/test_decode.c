@@ -260,12 +260,52 @@ static void test_against_zydis(void **state)
     assert_true(known > 500000);
 }
 
+/* Instructions without a memory operand: length and register. */
+static void test_system(void **state)
+{
+    static const struct {
+        u8 code;
+        const char *bytes;
+        u8 count, length, reg;
+    } cases[] = {
+        {8, "\x0f\xa2",                                                     2,  2,  0      },
+        {8, "\x0f\x32\xcc",                                                 3,  2,  0      },
+        {8, "\x0f\x30",                                                     2,  2,  0      },
+        {8, "\xf4",                                                         1,  1,  0      },
+        {8, "\xf1",                                                         1,  1,  0      },
+        {8, "\x0f\x01\xd9",                                                 3,  3,  1      },
+        {8, "\x66\xf3\x48\x0f\x01\xd1",                                     6,  6,  1      },
+        {8, "\x0f\x22\xe3",                                                 3,  3,  GPR_RBX},
+        {8, "\x41\x0f\x22\xe7",                                             4,  4,  GPR_R15},
+        {8, "\x41\x66\x0f\x20\xe7",                                         5,  5,  GPR_RDI}, /* the REX is not right before the opcode */
+        {4, "\x0f\x20\xe0",                                                 3,  3,  GPR_RAX},
+        {2, "\x66\x67\x0f\x09",                                             4,  4,  0      },
+        {8, "\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x0f\x08", 15, 15, 0      },
+    };
+    struct insn insn;
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+        const u8 *bytes = (const u8 *)cases[i].bytes;
+        assert_int_equal(decode_system(bytes, cases[i].count, cases[i].code, &insn), DECODE_OK);
+        assert_int_equal(insn.length, cases[i].length);
+        assert_int_equal(insn.reg, cases[i].reg);
+        for (u32 n = 0; n < cases[i].length; n++) {
+            assert_int_equal(decode_system(bytes, n, cases[i].code, &insn), DECODE_SHORT);
+        }
+    }
+    assert_int_equal(decode_system((const u8 *)"\x0f\x05", 2, 8, &insn), DECODE_UNKNOWN);
+    assert_int_equal(decode_system((const u8 *)"\x90", 1, 8, &insn), DECODE_UNKNOWN);
+    assert_int_equal(decode_system((const u8 *)"\x41\xf4", 2, 4, &insn), DECODE_UNKNOWN);
+    assert_int_equal(decode_system((const u8 *)"ffffffffffffffff", 16, 8, &insn), DECODE_TOO_LONG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),         cmocka_unit_test(test_operations),
         cmocka_unit_test(test_refused),       cmocka_unit_test(test_bit_offset),
-        cmocka_unit_test(test_against_zydis),
+        cmocka_unit_test(test_against_zydis), cmocka_unit_test(test_system),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -240,19 +240,19 @@ static void manager_answers(u64 arg)
         u64 kind, flags;
         s64 result;
     } rows[] = {
-        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false, 0}},  VX_IO,            0,       0      },
-        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false, 0}},  VX_IO,            1,       0      },
-        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false, 0}},  VX_IO,            3,       0      },
-        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false, 0}},  VX_IO,            2,       E_INVAL},
-        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false, 0}},  VX_IO,            4,       E_INVAL},
-        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false, 0}},  VX_IO,            BIT(63), E_INVAL},
-        {{.kind = EXIT_IO, .io = {0x60, 1, 0, false, false, false, 0}}, VX_IO,            3,       E_INVAL},
-        {{.kind = EXIT_IO, .io = {0x60, 1, 8, true, true, true, 0}},    VX_IO,            3,       E_INVAL},
-        {{.kind = EXIT_IO, .io = {0x60, 1, 8, true, true, true, 0}},    VX_IO,            1,       0      },
-        {{.kind = EXIT_TRIPLE_FAULT},                                   VX_TRIPLE_FAULT,  1,       E_INVAL},
-        {{.kind = EXIT_TRIPLE_FAULT},                                   VX_TRIPLE_FAULT,  0,       0      },
-        {{.kind = EXIT_UNKNOWN},                                        VX_UNKNOWN,       1,       E_INVAL},
-        {{.kind = EXIT_ENTRY_FAILURE},                                  VX_ENTRY_FAILURE, 1,       E_INVAL},
+        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false}},  VX_IO,            0,       0      },
+        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false}},  VX_IO,            1,       0      },
+        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false}},  VX_IO,            3,       0      },
+        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false}},  VX_IO,            2,       E_INVAL},
+        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false}},  VX_IO,            4,       E_INVAL},
+        {{.kind = EXIT_IO, .io = {0x60, 1, 0, true, false, false}},  VX_IO,            BIT(63), E_INVAL},
+        {{.kind = EXIT_IO, .io = {0x60, 1, 0, false, false, false}}, VX_IO,            3,       E_INVAL},
+        {{.kind = EXIT_IO, .io = {0x60, 1, 8, true, true, true}},    VX_IO,            3,       E_INVAL},
+        {{.kind = EXIT_IO, .io = {0x60, 1, 8, true, true, true}},    VX_IO,            1,       0      },
+        {{.kind = EXIT_TRIPLE_FAULT},                                VX_TRIPLE_FAULT,  1,       E_INVAL},
+        {{.kind = EXIT_TRIPLE_FAULT},                                VX_TRIPLE_FAULT,  0,       0      },
+        {{.kind = EXIT_UNKNOWN},                                     VX_UNKNOWN,       1,       E_INVAL},
+        {{.kind = EXIT_ENTRY_FAILURE},                               VX_ENTRY_FAILURE, 1,       E_INVAL},
     };
     struct vcpu_exit x;
 

@@ -353,6 +353,39 @@ enum decode_status decode(const u8 *bytes, u32 count, u8 code_bytes, struct insn
     return DECODE_OK;
 }
 
+/* F1 and F4, or what follows 0F. */
+static bool is_system(bool two, u8 byte)
+{
+    static const u8 known[] = {0x01, 0x08, 0x09, 0x20, 0x22, 0x30, 0x32, 0xa2};
+
+    for (u32 i = 0; two && i < ARRAY_SIZE(known); i++) {
+        if (byte == known[i]) {
+            return true;
+        }
+    }
+    return !two && (byte == 0xf1 || byte == 0xf4);
+}
+
+enum decode_status decode_system(const u8 *bytes, u32 count, u8 code_bytes, struct insn *out)
+{
+    struct cursor c = {bytes, MIN(count, DECODE_MAX_BYTES), 0, false};
+    struct prefixes p;
+    u8 byte = decode_prefixes(&c, code_bytes, &p), modrm = 0;
+    bool two = byte == 0x0f;
+
+    if (two) {
+        byte = next(&c);
+    }
+    if (two && (byte == 0x01 || byte == 0x20 || byte == 0x22)) { /* ModRM is the last byte */
+        modrm = next(&c);
+    }
+    if (c.short_of) {
+        return count >= DECODE_MAX_BYTES ? DECODE_TOO_LONG : DECODE_SHORT;
+    }
+    *out = (struct insn){.length = (u8)c.at, .reg = (modrm & 7) | (p.rex & REX_B ? 8 : 0)};
+    return is_system(two, byte) ? DECODE_OK : DECODE_UNKNOWN;
+}
+
 u64 decode_offset(const struct insn *i, const u64 gpr[GPR_COUNT], u64 rip)
 {
     u64 offset = insn_address(i, gpr, rip);

@@ -92,6 +92,11 @@ struct insn {
  * status for n bytes that are not DECODE_SHORT holds for any bytes that follow. */
 enum decode_status decode(const u8 *bytes, u32 count, u8 code_bytes, struct insn *out);
 
+/* Of an instruction without a memory operand that a hypervisor intercepts (CPUID, RDMSR, HLT, MOV
+ * CR and their like), the length and, of MOV CR, the general register: no more of *out is filled.
+ */
+enum decode_status decode_system(const u8 *bytes, u32 count, u8 code_bytes, struct insn *out);
+
 /* Offset of the memory operand within its segment, wrapped to the address size; a bit test's
  * register moves it. rip is that of the instruction. Not for string instructions. */
 u64 decode_offset(const struct insn *i, const u64 gpr[GPR_COUNT], u64 rip);

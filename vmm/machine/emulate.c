@@ -30,6 +30,9 @@ static u8 code_bytes(const struct vcpu_state *s)
     return (s->seg[SEG_CS].access & SEG_AR_BIG) ? 4 : 2;
 }
 
+typedef enum decode_status (*decode_fn)(const u8 *bytes, u32 count, u8 code_bytes,
+                                        struct insn *out);
+
 /* Bytes of code from RIP to the segment's limit, at most those of an instruction. */
 static u32 code_room(const struct vcpu_state *s)
 {
@@ -41,8 +44,8 @@ static u32 code_room(const struct vcpu_state *s)
     return s->rip > limit ? 0 : (u32)MIN(limit - s->rip + 1, DECODE_MAX_BYTES);
 }
 
-enum emulate_result emulate_fetch(const struct board *b, const struct vcpu_state *s,
-                                  struct fetched *f, struct fault *fault)
+static enum emulate_result fetch(const struct board *b, const struct vcpu_state *s,
+                                 struct fetched *f, struct fault *fault, decode_fn decoder)
 {
     const struct fault gp = {VECTOR_GP, VCPU_INJECT_ERROR_CODE, 0, 0};
     u32 room = code_room(s);
@@ -78,7 +81,7 @@ enum emulate_result emulate_fetch(const struct board *b, const struct vcpu_state
             f->first = n;
         }
         f->count += n;
-        status = decode(f->bytes, f->count, code_bytes(s), &f->insn);
+        status = decoder(f->bytes, f->count, code_bytes(s), &f->insn);
     } while (status == DECODE_SHORT);
     switch (status) {
     case DECODE_OK:
@@ -89,6 +92,18 @@ enum emulate_result emulate_fetch(const struct board *b, const struct vcpu_state
         *fault = status == DECODE_UNDEFINED ? (struct fault){VECTOR_UD, 0, 0, 0} : gp;
         return EMULATE_FAULT;
     }
+}
+
+enum emulate_result emulate_fetch(const struct board *b, const struct vcpu_state *s,
+                                  struct fetched *f, struct fault *fault)
+{
+    return fetch(b, s, f, fault, decode);
+}
+
+enum emulate_result emulate_fetch_system(const struct board *b, const struct vcpu_state *s,
+                                         struct fetched *f, struct fault *fault)
+{
+    return fetch(b, s, f, fault, decode_system);
 }
 
 /* --- the cache --- */

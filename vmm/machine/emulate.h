@@ -81,6 +81,11 @@ struct emulate_cache {
     } line[EMULATE_LINES];
 };
 
+/* Fetches the instruction at RIP, which exited and touches no memory, as decode_system() knows it.
+ * EMULATE_DONE: f->insn is it. s: groups GPR and SYS. */
+enum emulate_result emulate_fetch_system(const struct board *b, const struct vcpu_state *s,
+                                         struct fetched *f, struct fault *fault);
+
 /* The instruction at RIP, which touched an address outside RAM. s: groups GPR and SYS. *f tells
  * what it was: for its length, or for a report. */
 enum emulate_result emulate_mmio(const struct board *b, struct emulate_cache *cache,

@@ -131,10 +131,7 @@ static void mmio_slow(struct vcpu *v, const struct vcpu_exit *x)
         crash(v, "delivery of an event through unmapped guest-physical address %lx", x->a);
     }
     get_state(v, VCPU_STATE_GPR | VCPU_STATE_SYS | VCPU_STATE_EVENT);
-    if (x->b & VX_ACCESS_WALK) {
-        if (!(x->b & VX_ACCESS_LINEAR_VALID)) {
-            crash(v, "page tables at unmapped guest-physical address %lx", x->a);
-        }
+    if (x->b & VX_ACCESS_WALK && x->b & VX_ACCESS_LINEAR_VALID) { /* else our own walk shows it */
         emulate_walk_fault(&v->state, GVA(x->c), &fault);
         inject(v, &fault);
         return;
@@ -178,6 +175,25 @@ static u64 mmio(struct vcpu *v, struct vcpu_exit *x, u64 *value)
     return flags;
 }
 
+/* What some CPUs do not tell: how long the instruction is, and its register. */
+static u64 describe(struct vcpu *v)
+{
+    struct fetched f = {0};
+    struct fault fault;
+
+    get_state(v, VCPU_STATE_GPR | VCPU_STATE_SYS);
+    switch (emulate_fetch_system(&v->machine->board, &v->state, &f, &fault)) {
+    case EMULATE_DONE:
+        return (u64)f.insn.length << VCPU_RUN_LENGTH_SHIFT | (u64)f.insn.reg << VCPU_RUN_GPR_SHIFT;
+    case EMULATE_FAULT: /* its page went since then */
+        inject(v, &fault);
+        break;
+    default: /* it was changed since then */
+        break;
+    }
+    return VCPU_RUN_RETRY;
+}
+
 /* The CPU's answer to INTR, and what follows an EOI. */
 static u64 interrupt(struct vcpu *v, s64 kind, const struct vcpu_exit *x, u64 *value)
 {
@@ -204,6 +220,8 @@ static u64 settle(struct vcpu *v, s64 kind, struct vcpu_exit *x, u64 *value)
         return string_io(v, x);
     case VX_MMIO:
         return mmio(v, x, value);
+    case VX_DECODE:
+        return describe(v);
     case VX_KICKED:
         return VCPU_RUN_RETRY;
     case VX_HYPERCALL:

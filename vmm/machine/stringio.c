@@ -107,7 +107,7 @@ enum emulate_result emulate_string_io(const struct board *b, struct vcpu_state *
      * changed since then is run again. */
     if (r != EMULATE_DONE || i->op != (x->a & VX_IO_IN ? INSN_INS : INSN_OUTS) ||
         i->bytes != (u8)(x->a >> 16) || !i->rep != !(x->a & VX_IO_REP) ||
-        i->address_bytes != x->d) {
+        (x->d && i->address_bytes != x->d)) {
         return EMULATE_AGAIN;
     }
     return emulate_string(b, s, i, (u16)x->a, fault);

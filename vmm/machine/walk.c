@@ -67,7 +67,8 @@ static u64 reserved_bits(const struct format *f, const struct vcpu_state *s, u32
     }
     u64 bits = FIELD(51, 0) & ~(BIT(phys_bits) - 1);
     if (f->levels == 3) {
-        bits |= level == 3 ? FIELD(63, 52) | FIELD(8, 5) | FIELD(2, 1) : FIELD(62, 52);
+        /* not "accessed", which a CPU with nested paging may set in a pointer */
+        bits |= level == 3 ? FIELD(63, 52) | FIELD(8, 6) | FIELD(2, 1) : FIELD(62, 52);
     }
     if (!(s->efer & EFER_NXE)) {
         bits |= PTE_NX;

@@ -65,19 +65,10 @@ static void decode_io(struct vcpu *v, struct exit *x)
     x->io.in = q & BIT(3);
     x->io.string = q & BIT(4);
     x->io.rep = q & BIT(5);
-    if (LIKELY(!x->io.string)) {
-        return;
-    }
-    x->io.linear = vmcs_read(GUEST_LINEAR_ADDRESS);
-    if (vmx_caps.ins_outs_info) {
+    x->io.address_bytes = 0;
+    if (UNLIKELY(x->io.string) && vmx_caps.ins_outs_info) {
         x->io.address_bytes = (u8)(2u << (vmcs_read32(EXIT_INSTR_INFO) >> 7 & 3));
-    } else {
-        /* Deviation: such a CPU does not tell, so an address-size prefix is not seen. */
-        u32 cs = vmcs_read32(GUEST_CS_ACCESS);
-        bool is_64 = vmcs_read64(GUEST_EFER) & EFER_LMA && cs & BIT(13);
-        x->io.address_bytes = is_64 ? 8 : cs & BIT(14) ? 4 : 2;
     }
-    x->io.address_bytes = MIN(x->io.address_bytes, (u8)8);
 }
 
 static void decode_cr(struct exit *x)

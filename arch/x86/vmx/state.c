@@ -175,7 +175,7 @@ void vmx_write(struct vcpu *v, enum virt_reg r, u64 value)
     }
 }
 
-void vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value)
+bool vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value)
 {
     (void)v;
     if (r == VIRT_CR0) {
@@ -183,6 +183,7 @@ void vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value)
     } else if (r == VIRT_CR4) {
         vmcs_write(CR4_SHADOW, value);
     }
+    return false;
 }
 
 /* --- segments: ES to TR are in the order of the encodings --- */

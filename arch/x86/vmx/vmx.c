@@ -75,12 +75,18 @@ static u64 read_msr(u32 msr)
     return rdmsr(msr);
 }
 
-static const char *compute_caps(struct vmx_caps *caps, struct vmx_msrs *msrs)
+static bool has_vmx(void)
 {
     u32 r[4];
 
     arch_cpuid(1, 0, r);
-    bool vmx = r[2] & BIT(5);
+    return r[2] & BIT(5);
+}
+
+static const char *compute_caps(struct vmx_caps *caps, struct vmx_msrs *msrs)
+{
+    bool vmx = has_vmx();
+
     *msrs = (struct vmx_msrs){0};
     if (vmx) {
         vmx_msrs_read(msrs, read_msr);
@@ -111,7 +117,7 @@ static const char *vmx_preflight(void)
     const char *missing = compute_caps(&vmx_caps, &vmx_msrs);
 
     if (missing) {
-        return missing;
+        return has_vmx() ? missing : virt_absent;
     }
     if (guest_fpu_bytes() > PAGE_SIZE) {
         return "this CPU's XSAVE area is larger than Socle expects";

@@ -45,7 +45,7 @@ void vmx_flush_linear(struct vcpu *v);
 /* state.c: registers and whole state; v is resident. */
 u64 vmx_read(struct vcpu *v, enum virt_reg r);
 void vmx_write(struct vcpu *v, enum virt_reg r, u64 value);
-void vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value);
+bool vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value);
 u32 vmx_code_mode(struct vcpu *v, u64 *cr3);
 void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups);
 int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups);

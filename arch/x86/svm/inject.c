@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Events on their way into a guest: injection at entry, windows, and what an exit interrupted. APM
+ * 2 "Event Injection", "Virtual Interrupts". There is no window for NMIs here: while one is handled
+ * the next IRET exits, and if another waits, that IRET is single-stepped.
+ */
+#include "arch/arch.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/guest.h"
+#include "arch/x86/lapic.h"
+#include "arch/x86/svm/svm.h"
+#include "lib/hw/x86.h"
+
+#define ALWAYS_TAKEN (V_IRQ | V_IGN_TPR | V_PRIO(15))
+
+bool svm_can_take(struct vcpu *v, enum virt_window w)
+{
+    const struct vmcb *c = vmcb_of(v);
+
+    if (c->event_inj & EVENT_VALID || c->int_state & INT_STATE_SHADOW) {
+        return false;
+    }
+    return w == WINDOW_NMI ? !svm_of(v)->nmi_masked : (bool)(c->rflags & RFLAGS_IF);
+}
+
+void svm_set_window(struct vcpu *v, enum virt_window w, bool on)
+{
+    struct svm_vcpu *x = svm_of(v);
+
+    if (w == WINDOW_NMI) {
+        x->nmi_wanted = on;
+    } else {
+        x->window = on;
+    }
+}
+
+bool svm_try_interrupt(struct vcpu *v, u8 vector)
+{
+    if (!svm_can_take(v, WINDOW_INTERRUPT)) {
+        svm_set_window(v, WINDOW_INTERRUPT, true);
+        return false;
+    }
+    vmcb_of(v)->event_inj = vector | (u32)EVENT_VALID;
+    return true;
+}
+
+static void intercept_iret(struct svm_vcpu *x, bool on)
+{
+    u32 bit = INTERCEPT_IRET;
+
+    x->vmcb->intercept[0] = on ? x->vmcb->intercept[0] | bit : x->vmcb->intercept[0] & ~bit;
+}
+
+void svm_mask_nmi(struct vcpu *v, bool masked)
+{
+    svm_of(v)->nmi_masked = masked;
+    intercept_iret(svm_of(v), masked);
+}
+
+/* The event may come from ring 3, so whatever an entry would refuse is put right here. */
+void svm_inject(struct vcpu *v, const struct event *e)
+{
+    struct svm_vcpu *x = svm_of(v);
+    struct vmcb *c = x->vmcb;
+    u32 type = e->type, vector = e->vector;
+
+    if (type == EVENT_NMI) {
+        vector = 2;
+        svm_mask_nmi(v, true);
+    } else if (type != EVENT_EXTINT) { /* INT1, INT3 and INTO are exceptions here */
+        type = EVENT_HWEXC;
+        vector = vector == 2 ? 1 : vector & 31;
+    }
+    c->event_inj = vector | type << 8 | (u32)EVENT_VALID;
+    if (type == EVENT_HWEXC && GUEST_VECTORS_WITH_ERROR & BIT(vector) && c->cr0 & CR0_PE) {
+        c->event_inj |= EVENT_ERROR;
+        c->event_error = e->error & 0xffff;
+    }
+    c->int_state = 0; /* delivery ends the shadow of STI and MOV SS */
+}
+
+void svm_note_iret(struct vcpu *v)
+{
+    struct svm_vcpu *x = svm_of(v);
+
+    x->iret = true;
+    x->step_rip = x->vmcb->rip;
+    intercept_iret(x, false);
+}
+
+void svm_arm_windows(struct vcpu *v)
+{
+    struct svm_vcpu *x = svm_of(v);
+    const struct apic *a = &v->apic;
+    struct vmcb *c = x->vmcb;
+    u32 vector = apic_highest(&APIC_REG(a, APIC_IRR), a->irr_words);
+    u32 served = apic_highest(&APIC_REG(a, APIC_ISR), a->isr_words);
+
+    if ((c->cr0 & (CR0_NW | CR0_CD)) == CR0_NW) {
+        c->cr0 &= ~CR0_NW; /* an emulator lets a guest set it, and then refuses to run it */
+    }
+    c->int_ctl = (u32)V_INTR_MASKING | apic_cr8(v);
+    if (x->window) {
+        c->int_ctl |= ALWAYS_TAKEN;
+    } else if (vector >> 4 > served >> 4 && !apic_next(a)) { /* it is the TPR that holds it off */
+        c->int_ctl |= (u32)V_IRQ | V_PRIO(vector >> 4);
+    }
+    if (c->event_inj & EVENT_VALID) {
+        if (x->iret) { /* it does not run next: it will exit again */
+            x->iret = false;
+            intercept_iret(x, true);
+        }
+        if (x->nmi_wanted && !x->nmi_masked) { /* an exit right after the delivery */
+            lapic_send(cpu_this()->apic_id, VECTOR_KICK);
+        }
+    } else if (x->nmi_wanted && (x->iret || !x->nmi_masked)) {
+        /* Deviation: an instruction in a shadow, or an IRET that faults, shows our TF in what it
+         * pushes. */
+        x->stepping = true;
+        x->step_tf = c->rflags & RFLAGS_TF;
+        x->step_rip = c->rip;
+        c->rflags |= RFLAGS_TF;
+    }
+}
+
+/* What runs after an IRET has its own TF. */
+static bool end_step(struct vcpu *v)
+{
+    struct svm_vcpu *x = svm_of(v);
+    bool own = x->stepping && !x->step_tf, moved = x->vmcb->rip != x->step_rip;
+
+    if (own && !(x->iret && moved)) {
+        x->vmcb->rflags &= ~RFLAGS_TF;
+    }
+    if (x->iret) {
+        svm_mask_nmi(v, !moved);
+    }
+    x->stepping = x->iret = false;
+    return own;
+}
+
+/* Software events come again, because RIP is still at their instruction. */
+static bool comes_again(u32 type, u32 vector)
+{
+    return type == EVENT_SWINT || (type == EVENT_HWEXC && (vector == 3 || vector == 4));
+}
+
+bool svm_take_events(struct vcpu *v)
+{
+    struct svm_vcpu *x = svm_of(v);
+    struct vmcb *c = x->vmcb;
+    u32 info = c->exit_int_info, type = EVENT_TYPE(info), vector = EVENT_VECTOR(info);
+    bool own_step = end_step(v);
+
+    c->event_inj = 0;
+    if (info & EVENT_VALID && !comes_again(type, vector)) {
+        v->event =
+            (struct event){(u8)type, (u8)vector, info & EVENT_ERROR ? 1 : 0, 0, c->exit_int_error};
+        if (type == EVENT_NMI) { /* its delivery is still to come */
+            svm_mask_nmi(v, false);
+        }
+        vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
+    }
+    if (x->nmi_wanted && !x->nmi_masked) {
+        vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
+    }
+    u32 tpr = c->int_ctl & (u32)V_TPR;
+    if (tpr != apic_cr8(v)) {
+        apic_set_cr8(v, tpr & 15);
+    }
+    return own_step;
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/* The AMD-V backend: switching it on, the life of a VMCB, address space identifiers, residency of a
+ * vCPU on a CPU. */
+#include "arch/x86/svm/svm.h"
+
+#include "arch/arch.h"
+#include "arch/x86/guest.h"
+#include "arch/x86/insn.h"
+#include "arch/x86/msr.h"
+#include "kernel/cpuid.h"
+#include "kernel/kmem.h"
+#include "kernel/log.h"
+#include "kernel/vm.h"
+#include "lib/string.h"
+
+#define CPUID_81_ECX_SVM BIT(2)
+#define CPUID_SVM        0x8000000au
+
+#define MSR_VM_HSAVE_PA  0xc0010117u
+#define VM_CR_R_INIT     BIT(1) /* INIT becomes an exception of ours instead of a reset */
+
+#define IO_MAP_BYTES     (3 * PAGE_SIZE)
+#define MSR_MAP_BYTES    (2 * PAGE_SIZE)
+#define PAUSE_COUNT      3000 /* PAUSEs of one loop before it exits */
+#define PAUSE_THRESHOLD  128  /* ticks between two of them */
+
+#define EXCEPTION_DB     BIT(1)
+#define EXCEPTION_AC     BIT(17)
+#define EXCEPTION_MC     BIT(18)
+
+#define FIRST_INTERCEPTS                                                                           \
+    (INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_VINTR | INTERCEPT_RDPMC |         \
+     INTERCEPT_CPUID | INTERCEPT_RSM | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA |        \
+     INTERCEPT_IO | INTERCEPT_MSR | INTERCEPT_FERR | INTERCEPT_SHUTDOWN)
+#define SECOND_INTERCEPTS                                                                          \
+    (INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |  \
+     INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_ICEBP | INTERCEPT_WBINVD | INTERCEPT_MONITOR |  \
+     INTERCEPT_MWAIT | INTERCEPT_XSETBV | INTERCEPT_RDPRU)
+#define THIRD_INTERCEPTS (INTERCEPT_INVLPGB | INTERCEPT_MCOMMIT | INTERCEPT_TLBSYNC)
+
+struct svm_caps svm_caps;
+
+/* The same for all guests: nothing passes but what is named in msrs_passed. */
+static u8 *io_map, *msr_map;
+
+/* These are VMLOAD's and VMSAVE's. */
+static const u32 msrs_passed[] = {
+    MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+    MSR_IA32_FS_BASE,     MSR_IA32_GS_BASE,      MSR_IA32_KERNEL_GS_BASE,
+};
+
+/* --- the machine --- */
+
+static struct svm_caps read_caps(void)
+{
+    u32 r[4];
+
+    arch_cpuid(0x80000000, 0, r);
+    if (r[0] < CPUID_SVM) {
+        return (struct svm_caps){0, 0};
+    }
+    arch_cpuid(0x80000001, 0, r);
+    if (!(r[2] & CPUID_81_ECX_SVM)) {
+        return (struct svm_caps){0, 0};
+    }
+    arch_cpuid(CPUID_SVM, 0, r);
+    return (struct svm_caps){r[1], r[3]};
+}
+
+static bool is_locked_off(void)
+{
+    u64 cr = rdmsr(MSR_VM_CR);
+
+    return cr & VM_CR_LOCK && cr & VM_CR_SVMDIS;
+}
+
+/* Two bits for each MSR, in a group of 2000h each; APM 2 "MSR Intercepts". */
+static void pass_msr(u32 msr)
+{
+    u32 bit = ((msr >= 0xc0000000 ? 0x2000 : 0) + (msr & 0x1fff)) * 2;
+
+    msr_map[bit / 8] &= (u8) ~(3u << bit % 8);
+}
+
+static const char *svm_preflight(void)
+{
+    svm_caps = read_caps();
+    if (svm_caps.asids < 2) {
+        return virt_absent;
+    }
+    if (is_locked_off()) {
+        return "AMD-V is switched off and locked by the firmware: enable SVM (\"SVM Mode\", AMD-V) "
+               "in the firmware's setup, then switch the machine off and on";
+    }
+    if (!(svm_caps.features & SVM_FEATURE_NP)) {
+        return "this CPU's AMD-V has no nested paging; a CPU of 2008 or later has it";
+    }
+    if (guest_fpu_bytes() > PAGE_SIZE) {
+        return "this CPU's XSAVE area is larger than Socle expects";
+    }
+    io_map = kmem_alloc(IO_MAP_BYTES);
+    msr_map = kmem_alloc(MSR_MAP_BYTES);
+    if (!io_map || !msr_map) {
+        return "there is too little memory";
+    }
+    memset(io_map, 0xff, IO_MAP_BYTES);
+    memset(msr_map, 0xff, MSR_MAP_BYTES);
+    for (u32 i = 0; i < ARRAY_SIZE(msrs_passed); i++) {
+        pass_msr(msrs_passed[i]);
+    }
+    return NULL;
+}
+
+static int svm_cpu_start(struct cpu *c)
+{
+    const struct svm_caps caps = read_caps();
+
+    /* vCPUs move between CPUs, so all must be alike */
+    if (memcmp(&caps, &svm_caps, sizeof(caps)) != 0 || is_locked_off()) {
+        klog("CPU %u: its AMD-V differs from the first CPU's", c->id);
+        return E_UNSUPPORTED;
+    }
+    struct svm_cpu *sc = kmem_alloc(sizeof(*sc));
+    if (!sc) {
+        return E_NO_MEMORY;
+    }
+    sc->hsave = kmem_page_alloc();
+    sc->host = kmem_page_alloc();
+    if (!sc->hsave.v || !sc->host.v) {
+        return E_NO_MEMORY; /* the CPU stays unused: nothing is given back */
+    }
+    if (!(rdmsr(MSR_VM_CR) & VM_CR_LOCK)) {
+        wrmsr(MSR_VM_CR, (rdmsr(MSR_VM_CR) & ~VM_CR_SVMDIS) | VM_CR_R_INIT);
+    }
+    wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) | EFER_SVME);
+    wrmsr(MSR_VM_HSAVE_PA, sc->hsave.v);
+    write_cr4(read_cr4() | guest_fpu_cr4());
+    __asm__ volatile("vmsave %0" : : "a"(sc->host.v) : "memory");
+    sc->next_asid = svm_caps.asids; /* the first entry flushes what firmware may have left */
+    sc->on = true;
+    c->virt = sc;
+    return E_OK;
+}
+
+static void svm_cpu_stop(struct cpu *c)
+{
+    struct svm_cpu *sc = c->virt;
+
+    if (sc && sc->on) {
+        sc->on = false;
+        wrmsr(MSR_VM_HSAVE_PA, 0);
+        wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) & ~EFER_SVME);
+        if (!(rdmsr(MSR_VM_CR) & VM_CR_LOCK)) {
+            wrmsr(MSR_VM_CR, rdmsr(MSR_VM_CR) & ~VM_CR_R_INIT);
+        }
+    }
+}
+
+/* A nested table is one of the CPU's own, for an access by ring 3. */
+static const struct pt_format *svm_nested_format(u32 *levels)
+{
+    *levels = 4;
+    return arch_has_1g_pages() ? &pt_format_x86_1g : &pt_format_x86;
+}
+
+static u64 svm_nested_ram_perm(void)
+{
+    return PT_READ | PT_WRITE | PT_EXEC | PT_USER; /* entry 0 of the host's PAT: write-back */
+}
+
+static u32 svm_features(void)
+{
+    return VIRT_FEATURE_RDTSCP | VIRT_FEATURE_INVPCID | VIRT_FEATURE_CORE_COUNT;
+}
+
+/* --- tags: a CPU gives them out one after the other; when they run out it flushes all --- */
+
+/* Guard: an emulator flushes at each entry, so a flush that is missing shows on real hardware only.
+ */
+void svm_flush(struct vcpu *v)
+{
+    svm_of(v)->tags = 0;
+}
+
+void svm_use_tag(struct vcpu *v)
+{
+    struct svm_vcpu *x = svm_of(v);
+    struct svm_cpu *sc = cpu_this()->virt;
+
+    x->vmcb->tlb_control = 0;
+    if (x->tags == sc->generation && x->tag_cpu == v->cpu && x->tags) {
+        return;
+    }
+    if (sc->next_asid >= svm_caps.asids) {
+        sc->generation++;
+        sc->next_asid = 1;
+        x->vmcb->tlb_control = TLB_FLUSH_ALL;
+    }
+    x->vmcb->asid = sc->next_asid++;
+    x->tags = sc->generation;
+    x->tag_cpu = v->cpu;
+}
+
+/* --- vCPUs --- */
+
+static void svm_vcpu_destroy(struct vcpu *v)
+{
+    struct svm_vcpu *x = svm_of(v);
+
+    if (x->vmcb) {
+        kmem_page_free(arch_pool_hpa(x->vmcb));
+    }
+    if (v->fpu) {
+        kmem_page_free(arch_pool_hpa(v->fpu));
+    }
+    kmem_free(x);
+    v->backend = NULL;
+}
+
+static void init_controls(struct vcpu *v)
+{
+    struct vmcb *c = vmcb_of(v);
+
+    c->cr_writes = BIT(4);
+    c->exceptions = EXCEPTION_DB | EXCEPTION_AC | EXCEPTION_MC;
+    c->intercept[0] = FIRST_INTERCEPTS;
+    c->intercept[1] = SECOND_INTERCEPTS;
+    c->intercept[2] = THIRD_INTERCEPTS;
+    if (svm_caps.features & SVM_FEATURE_PAUSE_FILTER) {
+        c->intercept[0] |= (u32)INTERCEPT_PAUSE;
+        c->pause_count = PAUSE_COUNT;
+        c->pause_threshold = PAUSE_THRESHOLD;
+    }
+    c->io_map = arch_pool_hpa(io_map).v;
+    c->msr_map = arch_pool_hpa(msr_map).v;
+    c->nested_control = NESTED_PAGING;
+    c->nested_cr3 = v->vm->npt.root;
+    c->pat = PAT_AFTER_RESET;
+}
+
+static int svm_vcpu_create(struct vcpu *v)
+{
+    struct svm_vcpu *x = kmem_alloc(sizeof(*x));
+
+    if (!x) {
+        return E_NO_MEMORY;
+    }
+    v->backend = x;
+    hpa_t vmcb = kmem_page_alloc(), fpu = kmem_page_alloc();
+    x->vmcb = vmcb.v ? arch_pool_ptr(vmcb) : NULL;
+    v->fpu = fpu.v ? arch_pool_ptr(fpu) : NULL;
+    if (!x->vmcb || !v->fpu) {
+        svm_vcpu_destroy(v);
+        return E_NO_MEMORY;
+    }
+    x->vmcb->cr0 = CR0_CD | CR0_NW;
+    guest_fpu_reset(v);
+    init_controls(v);
+    svm_reset(v);
+    return E_OK;
+}
+
+static void svm_load(struct vcpu *v)
+{
+    guest_fpu_load(v);
+    svm_debug_load(v);
+}
+
+static void svm_unload(struct vcpu *v)
+{
+    guest_fpu_unload(v);
+    svm_debug_unload(v);
+}
+
+/* The SYSCALL MSRs and CR2 are the guest's only while it runs. */
+static void write_tsc_aux(const struct vcpu *v, u64 value)
+{
+    if (v->tsc_aux) {
+        wrmsr(MSR_IA32_TSC_AUX, value);
+    }
+}
+
+static void svm_msrs_enter(struct vcpu *v)
+{
+    write_tsc_aux(v, v->tsc_aux);
+}
+
+static void svm_msrs_leave(struct vcpu *v)
+{
+    write_tsc_aux(v, 0);
+}
+
+static void svm_apic_mode(struct vcpu *v)
+{
+    (void)v; /* no local APIC by the CPU */
+}
+
+const struct virt virt_svm = {
+    .name = "AMD-V",
+    .preflight = svm_preflight,
+    .cpu_start = svm_cpu_start,
+    .cpu_stop = svm_cpu_stop,
+    .nested_format = svm_nested_format,
+    .nested_ram_perm = svm_nested_ram_perm,
+    .features = svm_features,
+    .vcpu_create = svm_vcpu_create,
+    .vcpu_destroy = svm_vcpu_destroy,
+    .reset = svm_reset,
+    .start = svm_start,
+    .load = svm_load,
+    .unload = svm_unload,
+    .msrs_leave = svm_msrs_leave,
+    .msrs_enter = svm_msrs_enter,
+    .run = svm_run,
+    .decoded = svm_decoded,
+    .advance = svm_advance,
+    .code_mode = svm_code_mode,
+    .read = svm_read,
+    .write = svm_write,
+    .write_owned = svm_write_owned,
+    .give_debug = svm_give_debug,
+    .get_state = svm_get_state,
+    .set_state = svm_set_state,
+    .apic_mode = svm_apic_mode,
+    .apic_sync = svm_apic_mode,
+    .timer_changed = svm_timer_changed,
+    .can_take = svm_can_take,
+    .set_window = svm_set_window,
+    .inject = svm_inject,
+    .try_interrupt = svm_try_interrupt,
+    .flush = svm_flush,
+    .dump = svm_dump,
+};
