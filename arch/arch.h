@@ -61,7 +61,8 @@ extern u64 arch_tsc_hz; /* calibrated against HPET, PM timer or PIT before the f
 
 void arch_idle(void); /* sti; hlt; cli: returns after an interrupt was handled */
 void arch_kick(
-    struct cpu *target);      /* makes target pass through the kernel soon; set its hazards first */
+    struct cpu *target); /* makes target pass through the kernel soon; set its hazards first */
+void arch_notify(struct cpu *target); /* the same, unless it is in a guest with posted interrupts */
 void arch_timer_set(u64 tsc); /* one timer interrupt on this CPU not before tsc; ~0 disarms */
 NORETURN void arch_power(u32 action); /* enum power_action, with everything stopped */
 NORETURN void arch_halt(void);        /* this CPU stops for good */

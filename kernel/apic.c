@@ -11,10 +11,11 @@
 #include "lib/hw/x86.h"
 #include "lib/string.h"
 
-#define LVT_ENTRIES    6
-#define VERSION        (0x15u | (LVT_ENTRIES - 1) << 16 | (u32)APIC_VERSION_SUPPRESS_EOI)
-#define DFR_MODEL      FIELD(31, 28)
-#define REG(a, offset) APIC_REG(a, offset)
+#define LVT_ENTRIES     6
+#define VERSION         (0x15u | (LVT_ENTRIES - 1) << 16 | (u32)APIC_VERSION_SUPPRESS_EOI)
+#define DFR_MODEL       FIELD(31, 28)
+#define ILLEGAL_VECTORS (BIT(APIC_MIN_VECTOR) - 1)
+#define REG(a, offset)  APIC_REG(a, offset)
 
 /* --- what each register takes --- */
 
@@ -161,27 +162,35 @@ bool apic_extint(const struct vcpu *v)
              (REG(a, APIC_LVT_LINT0) & (APIC_DELIVERY | LVT_MASKED)) == APIC_EXTINT));
 }
 
+/* One of the two sets of shared words. */
+static inline void collect(struct vcpu *v, u64 *from, u64 *news, bool level)
+{
+    struct apic *a = &v->apic;
+
+    if (!__atomic_load_n(news, __ATOMIC_SEQ_CST)) {
+        return;
+    }
+    __atomic_store_n(news, 0, __ATOMIC_SEQ_CST); /* first: what comes in now sets it again */
+    for (u32 i = 0; i < 8; i++) {
+        u32 bits = __atomic_exchange_n((u32 *)from + i, 0, __ATOMIC_SEQ_CST);
+        u32 *irr = &REG(a, APIC_IRR + 16 * i), *tmr = &REG(a, APIC_TMR + 16 * i);
+
+        if (i == 0 && bits & ILLEGAL_VECTORS) {
+            error(v, ESR_RECEIVE_VECTOR);
+            bits &= ~(u32)ILLEGAL_VECTORS;
+        }
+        *tmr = level ? *tmr | bits : *tmr & ~bits;
+        *irr |= bits;
+        a->irr_words |= *irr ? 1u << i : 0;
+    }
+}
+
 void apic_collect(struct vcpu *v)
 {
     struct apic *a = &v->apic;
 
-    if (__atomic_load_n(&a->control[0], __ATOMIC_SEQ_CST)) {
-        /* first: what comes in during the scan sets it again */
-        __atomic_store_n(&a->control[0], 0, __ATOMIC_SEQ_CST);
-        for (u32 i = 0; i < 8; i++) {
-            u32 *from = (u32 *)a->pending + i, *level = (u32 *)a->level + i;
-            u32 bits = __atomic_exchange_n(from, 0, __ATOMIC_SEQ_CST);
-            u32 *irr = &REG(a, APIC_IRR + 16 * i), *tmr = &REG(a, APIC_TMR + 16 * i);
-
-            if (i == 0 && bits & (BIT(APIC_MIN_VECTOR) - 1)) {
-                error(v, ESR_RECEIVE_VECTOR);
-                bits &= ~(u32)(BIT(APIC_MIN_VECTOR) - 1);
-            }
-            *tmr = (*tmr & ~bits) | (__atomic_load_n(level, __ATOMIC_SEQ_CST) & bits);
-            *irr |= bits;
-            a->irr_words |= *irr ? 1u << i : 0;
-        }
-    }
+    collect(v, a->edge, &a->news[0], false);
+    collect(v, a->level, &a->news[1], true); /* last: who waits for an EOI gets it */
     if (UNLIKELY(signals(a) & APIC_SIGNAL_ROSE)) {
         __atomic_and_fetch(&a->signals, ~APIC_SIGNAL_ROSE, __ATOMIC_SEQ_CST);
         if (!(REG(a, APIC_LVT_LINT0) & LVT_REMOTE_IRR)) {
@@ -275,7 +284,8 @@ void apic_init(struct vcpu *v)
     a->irr_words = a->isr_words = a->errors = 0;
     apic_timer_stop(a);
     for (u32 i = 0; i < 4; i++) {
-        __atomic_store_n(&a->pending[i], 0, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&a->edge[i], 0, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&a->level[i], 0, __ATOMIC_SEQ_CST);
     }
     __atomic_and_fetch(&a->signals, ~APIC_SIGNAL_EXTINT, __ATOMIC_SEQ_CST);
     identify(v);

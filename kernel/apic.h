@@ -4,8 +4,13 @@
  * the local APICs of a vm. SDM 3A "Advanced Programmable Interrupt Controller (APIC)".
  *
  * The registers belong to the thread that runs the vCPU. Others put what they send into shared
- * words, set VCPU_HAZARD_EVENT or VCPU_HAZARD_START and wake the thread, which collects it before
- * it enters the guest again.
+ * words, set a hazard and wake the thread, which collects it before it enters the guest again.
+ *
+ * Posted interrupts (SDM 3C "Posted-Interrupt Processing"): the words of edge-triggered vectors are
+ * a descriptor, from which a CPU that is in the guest collects by itself when it is notified. All
+ * else is as without: the notification is the kick, it does no harm to whoever gets it in the
+ * guest's place, and VCPU_HAZARD_POSTED is set first, so that a thread that is elsewhere, or on its
+ * way to HLT, finds what came in. What the CPU has taken already is then not there any more.
  *
  * Deviations: the page stays at 0xfee00000 (another base is refused with #GP), the APIC ID is
  * read-only, SMIs are dropped, "lowest priority" takes turns, and a periodic timer has a shortest
@@ -51,13 +56,15 @@ struct apic {
     u64 period;               /* of the timer, in TSC ticks */
     u64 deadline;             /* IA32_TSC_DEADLINE, in the guest's TSC; 0: not armed */
 
-    /* Shared. The first two words have the shape of a posted-interrupt descriptor. */
-    u64 pending[4] ALIGNED(64); /* vectors that came in */
-    u64 control[4];             /* [0] bit 0: some bit of pending is set */
-    u64 level[4];               /* vectors whose last message was level-triggered */
-    u32 address;                /* APIC_AT_* */
-    u32 start;                  /* APIC_START_*: INIT and SIPI that came in */
-    u32 signals;                /* APIC_SIGNAL_* */
+    /* Shared. The first 64 bytes are the posted-interrupt descriptor: requests, and "outstanding
+     * notification" in bit 0 of news[0]. There is no IOMMU, which alone would want the rest. */
+    u64 edge[4] ALIGNED(64); /* vectors that came in edge-triggered */
+    u64 news[4];             /* [0], [1]: some bit of edge, of level, is set */
+    u64 level[4];            /* vectors that came in level-triggered */
+    u32 posted;              /* in the guest the CPU takes what is in edge */
+    u32 address;             /* APIC_AT_* */
+    u32 start;               /* APIC_START_*: INIT and SIPI that came in */
+    u32 signals;             /* APIC_SIGNAL_* */
 };
 
 #define APIC_REG(a, offset) ((a)->regs[(offset) / 4])
@@ -117,7 +124,8 @@ bool apic_extint(const struct vcpu *v);
 /* Is there something to collect, or perhaps an interrupt of the PIC's? */
 static inline bool apic_has_news(const struct apic *a)
 {
-    return __atomic_load_n(&a->control[0], __ATOMIC_SEQ_CST) |
+    return __atomic_load_n(&a->news[0], __ATOMIC_SEQ_CST) |
+           __atomic_load_n(&a->news[1], __ATOMIC_SEQ_CST) |
            __atomic_load_n(&a->signals, __ATOMIC_SEQ_CST);
 }
 

@@ -71,15 +71,32 @@ static void announce(struct vcpu *v, u32 hazard)
     }
 }
 
-static void put_vector(struct apic *a, u32 vector, bool level)
+/* A CPU that takes a vector by itself leaves TMR alone, so one that has been level-triggered is
+ * collected by the thread. Should a notification under way take it all the same, then its EOI is
+ * told to ring 3, where no line waits for it. */
+static bool is_posted(const struct apic *a, u32 vector, bool level)
 {
-    u64 bit = BIT(vector % 64), *levels = &a->level[vector / 64];
+    return !level && __atomic_load_n(&a->posted, __ATOMIC_SEQ_CST) &&
+           !(__atomic_load_n(&APIC_REG(a, APIC_TMR + vector / 32 * 16), __ATOMIC_RELAXED) >>
+                 vector % 32 &
+             1);
+}
 
-    if (!(__atomic_load_n(levels, __ATOMIC_SEQ_CST) & bit) == level) {
-        __atomic_xor_fetch(levels, bit, __ATOMIC_SEQ_CST);
+static void put_vector(struct vcpu *v, u32 vector, bool level)
+{
+    struct apic *a = &v->apic;
+    u64 *to = level ? a->level : a->edge;
+
+    __atomic_or_fetch(&to[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
+    u64 told = __atomic_exchange_n(&a->news[level], 1, __ATOMIC_SEQ_CST);
+    if (!is_posted(a, vector, level)) {
+        announce(v, VCPU_HAZARD_EVENT);
+    } else if (!told) { /* else another is about to */
+        vcpu_set_hazard(v, VCPU_HAZARD_POSTED);
+        if (v->thread != cpu_this()->current) {
+            vcpu_notify(v);
+        }
     }
-    __atomic_or_fetch(&a->pending[vector / 64], bit, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&a->control[0], 1, __ATOMIC_SEQ_CST);
 }
 
 /* The first of several SIPIs counts; an INIT makes those before it void. */
@@ -105,8 +122,8 @@ static u32 put(const struct apic_message *m, struct vcpu *v)
     switch (m->mode) {
     case APIC_FIXED:
     case APIC_LOWEST:
-        put_vector(a, m->vector, m->level);
-        break;
+        put_vector(v, m->vector, m->level);
+        return 1;
     case APIC_NMI:
         __atomic_store_n(&v->nmi_pending, 1, __ATOMIC_SEQ_CST);
         break;

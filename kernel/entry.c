@@ -63,7 +63,7 @@ static bool deliver(struct vcpu *v)
     const struct event nmi = {EVENT_NMI, 2, false, 0, 0};
     bool taken = false;
 
-    clear_hazard(v, VCPU_HAZARD_EVENT); /* first: what comes now sets it again */
+    clear_hazard(v, VCPU_HAZARD_EVENTS); /* first: what comes now sets it again */
     apic_collect(v);
     if (v->apic.virtualized) {
         sync(v);
@@ -101,7 +101,7 @@ bool exit_fast_deliver(struct vcpu *v)
 {
     struct apic *a = &v->apic;
 
-    clear_hazard(v, VCPU_HAZARD_EVENT); /* first: what comes now sets it again */
+    clear_hazard(v, VCPU_HAZARD_EVENTS); /* first: what comes now sets it again */
     if (UNLIKELY(v->event.type != EVENT_NONE || v->nmi_pending || apic_has_news(a))) {
         vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
         return false;
@@ -177,7 +177,7 @@ static bool is_vm_dead(struct vcpu *v)
     __atomic_store_n(&v->dead, 1, __ATOMIC_SEQ_CST);
     for (u32 i = 0; i < VM_MAX_CPUS; i++) {
         struct vcpu *w = vm->vcpus[i];
-        u32 news = VCPU_HAZARD_EVENT | VCPU_HAZARD_START;
+        u32 news = VCPU_HAZARD_EVENTS | VCPU_HAZARD_START;
         if (w && (!__atomic_load_n(&w->dead, __ATOMIC_SEQ_CST) ||
                   __atomic_load_n(&w->hazards, __ATOMIC_SEQ_CST) & news)) {
             dead = false;
@@ -192,7 +192,7 @@ static bool wait_for_event(struct vcpu *v)
 {
     bool open = v->activity == VCPU_HALTED && has_interrupts_on(v);
 
-    clear_hazard(v, VCPU_HAZARD_EVENT); /* first: what comes now sets it again */
+    clear_hazard(v, VCPU_HAZARD_EVENTS); /* first: what comes now sets it again */
     apic_collect(v);
     if (v->apic.virtualized) {
         apic_refresh(&v->apic);
@@ -289,7 +289,7 @@ bool exit_hazards(struct vcpu *v)
             continue;
         }
         /* Last, since an event that was put into the entry must be entered with. */
-        if (vh & VCPU_HAZARD_EVENT) {
+        if (vh & VCPU_HAZARD_EVENTS) {
             if (LIKELY(deliver(v))) {
                 return true;
             }

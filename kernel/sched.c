@@ -488,12 +488,12 @@ static struct cpu *runs_on(const struct thread *t)
     return __atomic_load_n(&c->current, __ATOMIC_ACQUIRE) == t ? c : NULL;
 }
 
-void sched_kick(struct thread *t)
+void sched_kick(struct thread *t, void (*interrupt)(struct cpu *))
 {
     struct cpu *c = runs_on(t);
 
     if (c && c != cpu_this()) {
-        arch_kick(c);
+        interrupt(c);
     }
 }
 

@@ -62,9 +62,10 @@ NORETURN void sched_exit(void);
 /* New weight and affinity; moves a thread that may no longer run where it is at its next switch. */
 void sched_set(struct thread *t, u32 weight, u64 affinity);
 
-/* Interrupts the CPU that runs t, if it is another one: a guest exits, and looks at its vCPU's
- * hazards. An interrupt each time: who sets a hazard that is set already need not call this. */
-void sched_kick(struct thread *t);
+/* Interrupts (arch_kick, arch_notify) the CPU that runs t, if it is another one: a guest exits, and
+ * looks at its vCPU's hazards. An interrupt each time: who sets a hazard that is set already need
+ * not call this. */
+void sched_kick(struct thread *t, void (*interrupt)(struct cpu *));
 
 /* Makes the CPU that runs t look whether it may go on: it is to end, or to run elsewhere. */
 void sched_recheck(struct thread *t);

@@ -25,6 +25,8 @@ struct vm;
 #define VCPU_HAZARD_SHUTDOWN BIT(4) /* a triple fault: complete SYS_VCPU_RUN with it */
 #define VCPU_HAZARD_START    BIT(5) /* INIT or SIPI came in: apic.start */
 #define VCPU_HAZARD_EOI      BIT(6) /* complete SYS_VCPU_RUN with VX_EOI */
+#define VCPU_HAZARD_POSTED   BIT(7) /* vectors came in, which the CPU may have taken by itself */
+#define VCPU_HAZARD_EVENTS   (VCPU_HAZARD_EVENT | VCPU_HAZARD_POSTED)
 
 /* MSRs that are mere storage (kernel/msr.c). */
 enum vcpu_msr { VMSR_MISC_ENABLE, VMSR_MTRR_DEF_TYPE, VMSR_BIOS_SIGN, VMSR_COUNT };

@@ -93,6 +93,8 @@ s64 vcpu_run(struct vcpu *v, u64 flags, u64 value);
 
 /* Wakes or kicks the thread that runs v, after a hazard or an event was set. */
 void vcpu_wake(struct vcpu *v);
+/* The same for what a CPU in the guest collects by itself when it is notified. */
+void vcpu_notify(struct vcpu *v);
 
 /* Is the calling thread to end? */
 bool thread_dying(void);

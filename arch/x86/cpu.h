@@ -25,6 +25,7 @@ enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_COUNT = IST_MACHINE
 #define VECTOR_PIC      0x20
 #define VECTOR_TIMER    0xf0
 #define VECTOR_KICK     0xf1
+#define VECTOR_POSTED   0xf2 /* notification of posted interrupts */
 #define VECTOR_SPURIOUS 0xff
 
 /* SDM 3A "Task Management in 64-bit Mode" */

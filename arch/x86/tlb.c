@@ -113,6 +113,13 @@ void arch_kick(struct cpu *target)
     }
 }
 
+void arch_notify(struct cpu *target)
+{
+    if (target != cpu_this()) {
+        lapic_send(target->apic_id, VECTOR_POSTED);
+    }
+}
+
 void arch_idle(void)
 {
     /* STI takes effect after HLT has begun: an interrupt that is pending already ends the HLT */

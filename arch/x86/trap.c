@@ -104,6 +104,9 @@ void arch_interrupt(u32 vector)
         lapic_eoi();
         arch_spin_poll(); /* all else is seen when the hazards are looked at, on the way back */
         break;
+    case VECTOR_POSTED: /* its guest is not in the CPU now: the hazard that was set tells it */
+        lapic_eoi();
+        break;
     case VECTOR_SPURIOUS:
         break; /* not in service: no EOI */
     default:

@@ -151,8 +151,8 @@ static void check_hazards(void)
     for (u32 i = 0; i < FAKE_VCPUS; i++) {
         const struct vcpu *w = &vcpu[i];
 
-        if (w->apic.control[0] || w->nmi_pending || apic_next(&w->apic)) {
-            fake_check(w->hazards & VCPU_HAZARD_EVENT);
+        if (w->apic.news[0] || w->apic.news[1] || w->nmi_pending || apic_next(&w->apic)) {
+            fake_check(w->hazards & VCPU_HAZARD_EVENTS);
         }
         fake_check(!w->apic.start || w->hazards & VCPU_HAZARD_START);
     }
@@ -163,7 +163,7 @@ static void check_hazards(void)
 /* An interrupt is taken: it is the highest there is, and above all that is in service. */
 static void deliver_one(struct vcpu *w)
 {
-    w->hazards &= ~(u32)VCPU_HAZARD_EVENT;
+    w->hazards &= ~(u32)VCPU_HAZARD_EVENTS;
     w->nmi_pending = 0;
     apic_collect(w);
     u32 vector = apic_next(&w->apic), before = top(w, APIC_ISR);
@@ -230,7 +230,7 @@ static void send_msi(void)
     s64 count = apic_send_msi(&vm, address, data);
     fake_check(count >= 0 && count <= FAKE_VCPUS);
     for (u32 i = 0; i < FAKE_VCPUS; i++) {
-        has += vcpu[i].apic.pending[word] >> shift & 1;
+        has += (vcpu[i].apic.edge[word] | vcpu[i].apic.level[word]) >> shift & 1;
     }
     if ((data & APIC_DELIVERY) <= APIC_LOWEST) {
         fake_check(has >= count);
@@ -253,7 +253,7 @@ static void access_msr(struct vcpu *w)
 static void step(struct vcpu *w)
 {
     fake_cpu.current = w->thread;
-    switch (take(1) % 16) {
+    switch (take(1) % 18) {
     case 0:
         apic_page_write(w, (u32)take(1) * 16 % PAGE_SIZE, (u32)take(4));
         break;
@@ -297,6 +297,13 @@ static void step(struct vcpu *w)
         break;
     case 14:
         start_all();
+        break;
+    case 15: /* a notification, of whatever age */
+        take_posted(w);
+        w->hazards |= VCPU_HAZARD_EVENT; /* the CPU looks at IRR by itself */
+        break;
+    case 16:
+        w->apic.posted = (u32)take(1) & 1;
         break;
     default:
         deliver_one(w);

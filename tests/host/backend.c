@@ -111,6 +111,7 @@ static int fake_vcpu_create(struct vcpu *v)
     f->reg[VIRT_RFLAGS] = RFLAGS_FIXED;
     f->reg[VIRT_CR0] = CR0_RESET;
     v->backend = f;
+    v->apic.posted = v->apic.virtualized = host_config.posted;
     backend.created++;
     return E_OK;
 }
@@ -141,6 +142,11 @@ static void fake_start(struct vcpu *v, u8 vector)
     check_resident(v);
     of(v)->reg[VIRT_RIP] = (u64)vector << 12;
     backend.starts++;
+}
+
+static void fake_apic_sync(struct vcpu *v)
+{
+    check_resident(v);
 }
 
 static void fake_timer_changed(struct vcpu *v)
@@ -185,6 +191,25 @@ static void default_guest(struct vcpu *v, struct exit *x)
     x->io.bytes = 4;
 }
 
+/* What the CPU does by itself in a guest with posted interrupts. */
+static void take_interrupt(struct vcpu *v)
+{
+    struct apic *a = &v->apic;
+
+    if (host_notified()) {
+        a->news[0] = 0;
+        for (u32 i = 0; i < 8; i++) {
+            APIC_REG(a, APIC_IRR + 16 * i) |= ((u32 *)a->edge)[i];
+            ((u32 *)a->edge)[i] = 0;
+        }
+    }
+    apic_refresh(a);
+    if (apic_next(a) && of(v)->reg[VIRT_RFLAGS] & RFLAGS_IF) {
+        apic_take(a, apic_next(a));
+        backend.injected++;
+    }
+}
+
 static void fake_run(struct vcpu *v)
 {
     struct exit x;
@@ -194,6 +219,12 @@ static void fake_run(struct vcpu *v)
         CHECK(of(v)->msrs && v->thread == cpu_this()->current && v == v->thread->vcpu);
         backend.entries++;
         memset(&x, 0, sizeof(x));
+        if (v->apic.posted) {
+            take_interrupt(v);
+        } else if (host_notified()) {
+            x.kind = EXIT_INTERRUPT;
+            continue;
+        }
         if (host_spend_in_guest(ENTRY_TICKS)) {
             x.kind = EXIT_INTERRUPT;
             x.interrupt.vector = 1;
@@ -336,6 +367,7 @@ const struct virt virt_vmx = {
     .reset = fake_reset,
     .start = fake_start,
     .apic_mode = fake_timer_changed,
+    .apic_sync = fake_apic_sync,
     .timer_changed = fake_timer_changed,
     .load = fake_load,
     .unload = fake_unload,

@@ -27,7 +27,7 @@ struct host_cpu {
     struct fiber *running; /* what it will go on with */
     u64 timer;             /* arch_timer_set */
     u64 left;              /* ticks of this turn */
-    bool kicked;
+    bool kicked, notified;
     bool sleeping; /* in arch_idle */
     bool halted;
     bool up;
@@ -207,6 +207,7 @@ static void take_interrupts(void)
         h->cpu.interrupts++;
         arch_spin_poll();
     }
+    h->notified = false;
     h = current;
     if (h->timer <= arch_tsc()) {
         h->timer = ~0ull;
@@ -241,7 +242,7 @@ void host_spend(u64 ticks)
             current->left = 1; /* the clock stays inside this turn */
             leave_turn();
         }
-        if (current->kicked || current->timer <= host_now()) {
+        if (current->kicked || current->notified || current->timer <= host_now()) {
             take_interrupts();
             host_user_return();
         }
@@ -257,6 +258,14 @@ bool host_spend_in_guest(u64 ticks)
         leave_turn();
     }
     return current->kicked || current->timer <= host_now();
+}
+
+bool host_notified(void)
+{
+    bool notified = current->notified;
+
+    current->notified = false;
+    return notified;
 }
 
 void machine_stop(void)
@@ -278,7 +287,8 @@ void machine_run(void)
         for (u32 i = 0; i < host_config.cpus && !stopping; i++) {
             struct host_cpu *h = &machine[(first + i) % host_config.cpus];
             next = h->up && h->timer < next ? h->timer : next;
-            if (!h->up || h->halted || (h->sleeping && !h->kicked && h->timer > now)) {
+            if (!h->up || h->halted ||
+                (h->sleeping && !h->kicked && !h->notified && h->timer > now)) {
                 continue;
             }
             busy = true;
@@ -383,6 +393,14 @@ void arch_kick(struct cpu *target)
     host_preempt();
     if (target != cpu_this()) {
         CONTAINER_OF(target, struct host_cpu, cpu)->kicked = true;
+    }
+}
+
+void arch_notify(struct cpu *target)
+{
+    host_preempt();
+    if (target != cpu_this()) {
+        CONTAINER_OF(target, struct host_cpu, cpu)->notified = true;
     }
 }
 

@@ -32,6 +32,7 @@ struct machine_config {
     bool interleave;
     u32 seed;
     bool no_virt;    /* the machine cannot run guests */
+    bool posted;     /* vCPUs take posted interrupts */
     u32 nested_leaf; /* largest leaf of nested tables; 0: 1 GiB, else as pt_format has it, + 1 */
 };
 
@@ -102,6 +103,8 @@ void host_spend(u64 ticks);
 
 /* From guest mode: spends time. True: an interrupt waits, so the guest exits. */
 bool host_spend_in_guest(u64 ticks);
+/* From guest mode: has arch_notify() been called for this CPU? Once for each. */
+bool host_notified(void);
 
 /* --- kernel memory (tests/host/kmem_malloc.c) --- */
 

@@ -23,7 +23,7 @@ static u32 pages[FAKE_VCPUS][PAGE_SIZE / 4];
 static struct cpuid_table fake_cpuid;
 static struct cpu fake_cpu;
 static u64 now;
-static u32 woken[FAKE_VCPUS], timer_changes;
+static u32 woken[FAKE_VCPUS], notified[FAKE_VCPUS], timer_changes;
 
 u64 arch_tsc_hz = 1000000000;
 
@@ -55,6 +55,11 @@ void vcpu_wake(struct vcpu *v)
     woken[v->index]++;
 }
 
+void vcpu_notify(struct vcpu *v)
+{
+    notified[v->index]++;
+}
+
 static void fake_timer_changed(struct vcpu *v)
 {
     (void)v;
@@ -78,6 +83,7 @@ static inline void fake_reset(void)
     memset(vcpu, 0, sizeof(vcpu));
     memset(pages, 0, sizeof(pages));
     memset(woken, 0, sizeof(woken));
+    memset(notified, 0, sizeof(notified));
     now = 1000000000;
     vm.cpuid = &fake_cpuid;
     fake_cpuid.crystal_shift = 0;
@@ -147,13 +153,24 @@ static inline void set_msr(u32 offset, u64 value)
 /* What the thread of w does before an entry: the vector it delivers, 0 none. */
 static inline u32 deliver(struct vcpu *w)
 {
-    w->hazards &= ~(u32)VCPU_HAZARD_EVENT;
+    w->hazards &= ~(u32)VCPU_HAZARD_EVENTS;
     apic_collect(w);
     u32 vector = apic_next(&w->apic);
     if (vector) {
         apic_take(&w->apic, vector);
     }
     return vector;
+}
+
+/* What a CPU in the guest does when it is notified (SDM 3C "Posted-Interrupt Processing"). */
+static inline void take_posted(struct vcpu *w)
+{
+    w->apic.news[0] = 0;
+    for (u32 i = 0; i < 8; i++) {
+        APIC_REG(&w->apic, APIC_IRR + 16 * i) |= ((u32 *)w->apic.edge)[i];
+        ((u32 *)w->apic.edge)[i] = 0;
+    }
+    apic_refresh(&w->apic);
 }
 
 static inline void eoi(struct vcpu *w)

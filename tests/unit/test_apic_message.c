@@ -220,6 +220,80 @@ static void test_wakes_once(void **state)
     assert_int_equal(woken[1], 2);
 }
 
+/* One notification until somebody has looked; nothing is lost whoever that is. */
+static void test_posted(void **state)
+{
+    struct vcpu *w = &vcpu[1];
+
+    (void)state;
+    w->apic.posted = 1;
+    send(1, 0x50);
+    send(1, 0x61);
+    assert_int_equal(notified[1], 1);
+    assert_int_equal(w->hazards, VCPU_HAZARD_POSTED);
+    take_posted(w); /* in the guest */
+    assert_int_equal(apic_next(&w->apic), 0x61);
+    send(1, 0x72);
+    assert_int_equal(notified[1], 2);
+    assert_int_equal(deliver(w), 0x72); /* the thread was first: what is left finds nothing */
+    take_posted(w);
+    assert_int_equal(w->hazards, 0);
+    send(1, 0x83);
+    assert_int_equal(notified[1], 3);
+    take_posted(w);
+    /* what it cannot take by itself, whatever came before */
+    send(1, APIC_NMI);
+    assert_int_equal(woken[1], 1);
+    assert_int_equal(w->hazards, VCPU_HAZARD_EVENTS);
+    assert_int_equal(deliver(w), 0x83);
+    /* to itself: no notification */
+    v->apic.posted = 1;
+    send(0xff, 0x94);
+    assert_int_equal(notified[0], 0);
+    assert_int_equal(v->hazards, VCPU_HAZARD_POSTED);
+    assert_int_equal(deliver(v), 0x94);
+}
+
+/* TMR is the thread's: who has it wrong would lose an EOI that a line waits for. */
+static void test_posted_level(void **state)
+{
+    struct vcpu *w = &vcpu[1];
+
+    (void)state;
+    w->apic.posted = 1;
+    send(1, 0x50);
+    assert_int_equal(msi(1, 0, APIC_LEVEL | 0x4000 | 0x91), 1);
+    assert_int_equal(woken[1], 1);
+    take_posted(w); /* the notification of 0x50 */
+    assert_int_equal(apic_next(&w->apic), 0x50);
+    assert_int_equal(deliver(w), 0x91);
+    eoi(w);
+    assert_int_equal(w->hazards & VCPU_HAZARD_EOI, VCPU_HAZARD_EOI);
+    assert_int_equal(w->apic.ended, 0x91);
+    assert_int_equal(deliver(w), 0x50);
+    eoi(w);
+    /* edge-triggered again */
+    w->hazards = 0;
+    send(1, 0x91);
+    assert_int_equal(notified[1], 1);
+    assert_int_equal(woken[1], 2);
+    assert_int_equal(deliver(w), 0x91);
+    eoi(w);
+    assert_int_equal(w->hazards & VCPU_HAZARD_EOI, 0);
+    send(1, 0x91);
+    assert_int_equal(notified[1], 2);
+    /* both at once: the line gets its EOI */
+    assert_int_equal(msi(1, 0, APIC_LEVEL | 0x4000 | 0x91), 1);
+    assert_int_equal(deliver(w), 0x91);
+    eoi(w);
+    assert_int_equal(w->hazards & VCPU_HAZARD_EOI, VCPU_HAZARD_EOI);
+    /* INIT takes all of it */
+    assert_int_equal(msi(1, 0, APIC_LEVEL | 0x4000 | 0x92), 1);
+    send(1, 0xa2);
+    apic_init(w);
+    assert_int_equal(deliver(w), 0);
+}
+
 /* --- errors --- */
 
 static void test_errors(void **state)
@@ -345,6 +419,8 @@ int main(void)
         cmocka_unit_test_setup(test_msi, setup),
         cmocka_unit_test_setup(test_level, setup),
         cmocka_unit_test_setup(test_wakes_once, setup),
+        cmocka_unit_test_setup(test_posted, setup),
+        cmocka_unit_test_setup(test_posted_level, setup),
         cmocka_unit_test_setup(test_errors, setup),
         cmocka_unit_test_setup(test_extint, setup),
         cmocka_unit_test_setup(test_lint0, setup),

@@ -17,38 +17,43 @@
 static const struct machine {
     const char *name;
     struct vmx_msrs msrs;
-    bool invpcid, ple, vpid, ad, pages_1g;
+    bool invpcid, ple, vpid, ad, pages_1g, apicv, posted;
 } machines[] = {
     {"skylake_x",
      {0, 0xd810000000002b, 0xff00000016, 0xfff9fffe04006172, 0x407fffff00036dfb, 0xffff000011fb,
       0x2577fff00000000, 0x600401e0, 0x80000021, 0xffffffff, 0x2000, 0x3727ff, 0xf0106734141},
      true,  true,
      true, true,
+     true,  true,
      true },
     {"sandy_bridge",
      {0, 0xd810000000002b, 0x7f00000016, 0xfff9fffe04006172, 0x407fffff00036dfb, 0xffff000011fb,
       0xef00000000, 0x401e0, 0x80000021, 0xffffffff, 0x2000, 0x627ff, 0xf0106114141},
      false, false,
      true, false,
+     false, false,
      false},
     {"haswell",
      {5, 0xd810000000002b, 0x7f00000016, 0xfff9fffe04006172, 0x407fffff00036dfb, 0xffff000011fb,
       0x47fff00000000, 0x200401e0, 0x80000021, 0xffffffff, 0x2000, 0x1727ff, 0xf0106334141},
      true,  true,
      true, true,
-     true },
+     true,  true,
+     false},
     {"cannon_lake",
      {5, 0xd810000000002b, 0x7f00000016, 0xfff9fffe04006172, 0x407fffff00036dfb, 0xffff000011fb,
       0x2557cff00000000, 0x600401e0, 0x80000021, 0xffffffff, 0x2000, 0x772fff, 0xf0106734141},
      true,  true,
      true, true,
-     true },
+     true,  false,
+     false},
     {"real skylake",
      {5, 0xda040000000004, 0x7f00000016, 0xfff9fffe04006172, 0x1ffffff00036dfb, 0x3ffff000011fb,
       0x5ffcff00000000, 0x7004c1e7, 0x80000021, 0xffffffff, 0x2000, 0x3767ff, 0xf0106734141},
      true,  true,
      true, true,
-     true },
+     true,  false,
+     false},
 };
 
 static void check_word(const char *name, u32 word, u64 msr)
@@ -97,6 +102,9 @@ static void test_machines(void **state)
         assert_int_equal(c.vpid, m->vpid);
         assert_int_equal(c.ept_ad, m->ad);
         assert_int_equal(c.ept_1g, m->pages_1g);
+        assert_int_equal(c.apicv, m->apicv);
+        assert_int_equal(c.posted, m->posted);
+        assert_false(c.pin & PIN_POSTED_INTR);
         assert_int_equal(c.eptp, 6 | 3 << 3 | (m->ad ? 1 << 6 : 0));
         assert_int_equal(c.revision, m->msrs.basic & 0x7fffffff);
         /* what would let a guest reach hardware, or exits that nobody handles */

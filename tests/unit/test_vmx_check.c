@@ -242,6 +242,39 @@ static void test_broken(void **state)
     }
 }
 
+/* SDM 3C "VM-Execution Control Fields": what posted interrupts need besides. */
+static void test_posted(void **state)
+{
+    static const struct {
+        u32 field;
+        u64 value;
+        const char *says;
+    } wrong[] = {
+        {VMCS_INDEX_PIN_CONTROLS,      0x16 | PIN_POSTED_INTR | 0x68,        "external-interrupt exiting"},
+        {VMCS_INDEX_PROC2_CONTROLS,    PROC2_ENABLE_EPT | PROC2_VIRT_X2APIC, "posted interrupts"         },
+        {VMCS_INDEX_EXIT_CONTROLS,     0,                                    "acknowledge on exit"       },
+        {VMCS_INDEX_POSTED_VECTOR,     0x1f2,                                "below 256"                 },
+        {VMCS_INDEX_POSTED_DESCRIPTOR, 0x7020,                               "multiple of 64"            },
+        {VMCS_INDEX_POSTED_DESCRIPTOR, 1ull << 40,                           "POSTED_DESCRIPTOR"         },
+    };
+
+    for (u32 i = 0; i <= ARRAY_SIZE(wrong); i++) {
+        real_mode(state);
+        SET(PIN_CONTROLS, 0x16 | PIN_POSTED_INTR | 0x69);
+        SET(PROC_CONTROLS, s.value[VMCS_INDEX_PROC_CONTROLS] | PROC_TPR_SHADOW);
+        SET(PROC2_CONTROLS, s.value[VMCS_INDEX_PROC2_CONTROLS] | PROC2_APICV);
+        SET(VIRTUAL_APIC, 0x6000);
+        SET(POSTED_VECTOR, 0xf2);
+        SET(POSTED_DESCRIPTOR, 0x7040);
+        if (i == ARRAY_SIZE(wrong)) {
+            expect_good();
+            break;
+        }
+        s.value[wrong[i].field] = wrong[i].value;
+        expect(wrong[i].says);
+    }
+}
+
 static void test_pairs(void **state)
 {
     long_mode(state); /* a single step due in the shadow of MOV SS */
@@ -306,10 +339,8 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_broken),
-        cmocka_unit_test(test_pairs),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_good),  cmocka_unit_test(test_broken), cmocka_unit_test(test_posted),
+        cmocka_unit_test(test_pairs), cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -178,6 +178,7 @@ const char *vmx_caps_compute(struct vmx_caps *c, const struct vmx_msrs *m, bool 
     c->misc = m->misc;
     c->timer_shift = MISC_TIMER_SHIFT(m->misc);
     c->apicv = m->proc >> 32 & PROC_TPR_SHADOW && !(PROC2_APICV & ~(m->proc2 >> 32));
+    c->posted = c->apicv && m->pin >> 32 & PIN_POSTED_INTR;
     c->ins_outs_info = m->basic & BASIC_INS_OUTS_INFO;
     c->cr0_fixed0 = m->cr0_fixed0;
     c->cr0_fixed1 = m->cr0_fixed1;

@@ -29,7 +29,8 @@ struct vmx_caps {
     u32 ept_levels;
     bool ept_2m, ept_1g, ept_ad;
     bool vpid, invept_single, invvpid_single;
-    bool apicv; /* TPR shadow, x2APIC mode, APIC registers, interrupt delivery: all of these */
+    bool apicv;  /* TPR shadow, x2APIC mode, APIC registers, interrupt delivery: all of these */
+    bool posted; /* and posted interrupts */
     bool ins_outs_info; /* exits of INS and OUTS tell segment and address size */
 };
 

@@ -79,6 +79,12 @@ static void check_execution(struct vmx_check *c)
          !(pin & PIN_POSTED_INTR) ||
              (proc2 & PROC2_VIRT_INTR_DELIVERY && SNAP(c, EXIT_CONTROLS) & EXIT_ACK_INTERRUPT),
          PIN_CONTROLS, "posted interrupts need virtual-interrupt delivery and acknowledge on exit");
+    RULE(c, !(pin & PIN_POSTED_INTR) || SNAP(c, POSTED_VECTOR) <= 255, POSTED_VECTOR,
+         "a vector below 256");
+    RULE(c,
+         !(pin & PIN_POSTED_INTR) ||
+             !(SNAP(c, POSTED_DESCRIPTOR) & 63 || SNAP(c, POSTED_DESCRIPTOR) >> c->phys_bits),
+         POSTED_DESCRIPTOR, "a physical address, of a multiple of 64");
     RULE(c, !(proc2 & PROC2_ENABLE_VPID) || SNAP(c, VPID) != 0, VPID, "not 0");
     if (proc2 & PROC2_ENABLE_EPT) {
         check_eptp(c);

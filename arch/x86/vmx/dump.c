@@ -46,6 +46,9 @@ static bool has_field(u32 encoding)
     case VMCS_EOI_EXIT_BITMAP_3:
     case VMCS_TPR_THRESHOLD:
         return vmx_caps.apicv;
+    case VMCS_POSTED_VECTOR:
+    case VMCS_POSTED_DESCRIPTOR:
+        return vmx_caps.posted;
     case VMCS_PLE_GAP:
     case VMCS_PLE_WINDOW:
         return vmx_caps.proc2 & PROC2_PAUSE_LOOP_EXITING;

@@ -46,7 +46,7 @@ void vmx_advance(struct vcpu *v, u32 bytes)
 NOINLINE static u32 settle_hazards(struct vcpu *v)
 {
     bool plain = v->fast_left && !cpu_hazards() &&
-                 __atomic_load_n(&v->hazards, __ATOMIC_RELAXED) == VCPU_HAZARD_EVENT;
+                 !(__atomic_load_n(&v->hazards, __ATOMIC_RELAXED) & ~(u32)VCPU_HAZARD_EVENTS);
 
     return plain && exit_fast_deliver(v) ? VMX_RESUME : VMX_LAUNCH;
 }

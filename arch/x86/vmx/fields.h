@@ -141,8 +141,10 @@
 /* Fields that exist only with their control: never read unless it is on. */
 #define VMCS_OPTIONAL_FIELDS(X)                                                                    \
     X(VPID, 0x0000)              /* PROC2_ENABLE_VPID */                                           \
+    X(POSTED_VECTOR, 0x0002)     /* PIN_POSTED_INTR */                                             \
     X(GUEST_INTR_STATUS, 0x0810) /* PROC2_VIRT_INTR_DELIVERY */                                    \
     X(VIRTUAL_APIC, 0x2012)      /* PROC_TPR_SHADOW */                                             \
+    X(POSTED_DESCRIPTOR, 0x2016) /* PIN_POSTED_INTR */                                             \
     X(EOI_EXIT_BITMAP_0, 0x201c) /* PROC2_VIRT_INTR_DELIVERY, four */                              \
     X(EOI_EXIT_BITMAP_1, 0x201e)                                                                   \
     X(EOI_EXIT_BITMAP_2, 0x2020)                                                                   \
