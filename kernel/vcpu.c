@@ -139,24 +139,14 @@ void vcpu_make_resident(struct vcpu *v)
     }
 }
 
-static void wake(struct vcpu *v, void (*interrupt)(struct cpu *))
+void vcpu_wake(struct vcpu *v)
 {
     struct thread *t = v->thread;
 
     if (t) {
         sched_wake(t);
-        sched_kick(t, interrupt);
+        sched_kick(t);
     }
-}
-
-void vcpu_wake(struct vcpu *v)
-{
-    wake(v, arch_kick);
-}
-
-void vcpu_notify(struct vcpu *v)
-{
-    wake(v, arch_notify);
 }
 
 /* Completes a move to or from a device: the hardware does not tell the instruction's length, ring
@@ -240,16 +230,12 @@ s64 vcpu_run(struct vcpu *v, u64 flags, u64 value)
     }
     vcpu_make_resident(v);
     if (flags & VCPU_RUN_ADVANCE) {
-<<<<<<< ours
         if (flags & VCPU_RUN_FLAGS) {
             u64 kept = virt->read(v, VIRT_RFLAGS) & ~RFLAGS_ARITH;
             u64 given = flags >> VCPU_RUN_RFLAGS_SHIFT & RFLAGS_ARITH;
             virt->write(v, VIRT_RFLAGS, kept | given);
         }
-        virt->advance(v, (flags & VCPU_RUN_LENGTH) >> VCPU_RUN_LENGTH_SHIFT);
-=======
         virt->advance(v, length);
->>>>>>> theirs
     }
     v->clock_tsc = arch_tsc();
     if (UNLIKELY(!v->start_tsc)) {
