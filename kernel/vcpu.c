@@ -139,14 +139,24 @@ void vcpu_make_resident(struct vcpu *v)
     }
 }
 
-void vcpu_wake(struct vcpu *v)
+static void wake(struct vcpu *v, void (*interrupt)(struct cpu *))
 {
     struct thread *t = v->thread;
 
     if (t) {
         sched_wake(t);
-        sched_kick(t);
+        sched_kick(t, interrupt);
     }
+}
+
+void vcpu_wake(struct vcpu *v)
+{
+    wake(v, arch_kick);
+}
+
+void vcpu_notify(struct vcpu *v)
+{
+    wake(v, arch_notify);
 }
 
 /* Completes a move to or from a device: the hardware does not tell the instruction's length, ring
