@@ -210,7 +210,7 @@ static bool own_port(u32 port)
         {0x4d0, 0x4d1}, /* PIC: edge or level */
         {0x510, 0x51b}, /* fw_cfg */
         {0x600, 0x60b}, /* ACPI */
-        {0xcf9, 0xcf9}, /* reset */
+        {0xcf8, 0xcff}, /* reset, PCI */
     };
 
     for (u32 i = 0; i < ARRAY_SIZE(own); i++) {

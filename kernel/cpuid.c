@@ -52,13 +52,12 @@
 
 /* --- leaf 7 --- */
 #define EBX7_FSGSBASE BIT(0)
-#define EBX7_TSC_ADJ  BIT(1) /* made here, whatever the host has: without it Linux doubts the TSC  \
-                              */
-#define EBX7_AVX2    BIT(5)
-#define EBX7_SMEP    BIT(7)
-#define EBX7_INVPCID BIT(10)
-#define EBX7_SMAP    BIT(20)
-#define EBX7_AVX512  (FIELD(17, 16) | BIT(21) | FIELD(28, 26) | FIELD(31, 30))
+#define EBX7_TSC_ADJ  BIT(1) /* made here; without it Linux doubts the TSC */
+#define EBX7_AVX2     BIT(5)
+#define EBX7_SMEP     BIT(7)
+#define EBX7_INVPCID  BIT(10)
+#define EBX7_SMAP     BIT(20)
+#define EBX7_AVX512   (FIELD(17, 16) | BIT(21) | FIELD(28, 26) | FIELD(31, 30))
 /* hidden: SGX, HLE, RTM, PQM, MPX, PQE, PT */
 #define EBX7_MASK                                                                                  \
     (EBX7_FSGSBASE | BIT(3) /* BMI1 */ | EBX7_AVX2 | BIT(6) | EBX7_SMEP | BIT(8) /* BMI2 */ |      \

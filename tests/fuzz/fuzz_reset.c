@@ -65,6 +65,20 @@ static bool write_0x60(struct account *a, struct machine *m, u8 byte)
     return false;
 }
 
+/* PCI's configuration: an address that is kept, and one function. */
+static void look_at_pci(struct machine *m, u32 address, u16 offset)
+{
+    u32 before = bus_in(&m->bus, 0xcf8, 4);
+
+    bus_out(&m->bus, 0xcf8, 4, address);
+    bus_out(&m->bus, 0xcfc + offset, 1, 0x5a);
+    u32 id = bus_in(&m->bus, 0xcfc, 4), byte = bus_in(&m->bus, 0xcfc + offset, 1);
+    check(bus_in(&m->bus, 0xcf8, 4) == (address & 0x80fffffc));
+    check(byte == (id >> 8 * offset & 0xff));
+    check((address >> 8 & 0x80ffff) == 0x800000 ? id != ~0u : id == ~0u);
+    bus_out(&m->bus, 0xcf8, 4, before);
+}
+
 static void read_port(const struct account *a, struct machine *m, u16 port)
 {
     u8 status = (u8)bus_in(&m->bus, 0x64, 1), byte = (u8)bus_in(&m->bus, port, 1);
@@ -123,7 +137,10 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
         bool reset = false;
 
         m->ended = false;
-        if (data[0] & 4) {
+        if (data[0] & 8) {
+            look_at_pci(m, data[1] * 0x01010101u & ~(data[0] & 0x40 ? 0x7fffff00u : 0),
+                        data[0] >> 4 & 3);
+        } else if (data[0] & 4) {
             reset = write_port(&a, m, port, data[1]);
         } else {
             read_port(&a, m, port);

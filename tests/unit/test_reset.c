@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "lib/hw/pci.h"
 #include "tests/unit/fake_host.h"
 #include "vmm/device/reset.h"
 
@@ -59,7 +60,6 @@ static void test_attached(void **state)
     assert_int_equal(in(PORT92), PORT92_A20);
     assert_int_equal(in(PORTCF9), 0);
     assert_int_equal(bus_in(&m.bus, I8042_DATA, 2), 0xffff);
-    assert_int_equal(bus_in(&m.bus, PORTCF9 - 1, 4), 0xffffffff); /* not the address of PCI */
     assert_int_equal(m.irq_changes, 0);
 }
 
@@ -117,6 +117,47 @@ static void test_cf9(void **state)
     assert_int_equal(in(PORTCF9), 0);
     out(PORTCF9, PORTCF9_FULL | PORTCF9_SYS_RST | PORTCF9_RST_CPU);
     assert_true(was_reset("reset by port 0xcf9"));
+}
+
+static u32 config(u32 address, u16 offset, u8 bytes)
+{
+    bus_out(&m.bus, PCI_ADDRESS, 4, address);
+    return bus_in(&m.bus, (u16)(PCI_DATA + offset), bytes);
+}
+
+static void test_pci(void **state)
+{
+    static const u32 nobody[] = {0, 0x80000100, 0x80000800, 0x8000f800, 0x80010000, 0x80ff0000};
+
+    (void)state;
+    assert_int_equal(bus_in(&m.bus, PCI_ADDRESS, 4), 0);
+    assert_int_equal(config(0xffffffff, 0, 4), 0xffffffff);
+    assert_int_equal(bus_in(&m.bus, PCI_ADDRESS, 4), 0x80fffffc);
+    for (u32 i = 0; i < ARRAY_SIZE(nobody); i++) {
+        assert_int_equal(config(nobody[i], 0, 4), 0xffffffff);
+        assert_int_equal(config(nobody[i], 2, 2), 0xffff);
+    }
+    u32 id = config(0x80000000, 0, 4);
+    assert_int_equal(id, 0x00081b36);
+    for (u16 i = 0; i < 4; i++) {
+        assert_int_equal(config(0x80000000, i, 1), id >> 8 * i & 0xff);
+    }
+    assert_int_equal(config(0x80000000, 2, 2), id >> 16);
+    assert_int_equal(config(0x80000008, 2, 2), 0x0600);
+    for (u32 at = 4; at < 0x100; at += 4) { /* no command, no header of another kind, no BAR */
+        bus_out(&m.bus, PCI_ADDRESS, 4, 0x80000000 | at);
+        bus_out(&m.bus, PCI_DATA, 4, 0xffffffff);
+        assert_int_equal(config(0x80000000 | at, 0, 4), at == 8 ? 0x06000000 : 0);
+    }
+    /* bytes beside the reset register are nobody's, and it does not change the address */
+    for (u16 port = PCI_ADDRESS; port < PCI_DATA; port++) {
+        out(port, PORTCF9_SYS_RST);
+        assert_int_equal(in(port), port == PORTCF9 ? PORTCF9_SYS_RST : 0xff);
+    }
+    assert_int_equal(bus_in(&m.bus, PCI_ADDRESS, 4), 0x800000fc);
+    assert_int_equal(bus_in(&m.bus, PCI_ADDRESS, 2), 0xffff);
+    bus_out(&m.bus, PCI_ADDRESS, 4, PORTCF9_RST_CPU << 8);
+    assert_false(m.ended);
 }
 
 static void test_a20_by_keyboard_controller(void **state)
@@ -207,6 +248,7 @@ int main(void)
         cmocka_unit_test_setup(test_keyboard_controller_reset, setup),
         cmocka_unit_test_setup(test_port92, setup),
         cmocka_unit_test_setup(test_cf9, setup),
+        cmocka_unit_test_setup(test_pci, setup),
         cmocka_unit_test_setup(test_a20_by_keyboard_controller, setup),
         cmocka_unit_test_setup(test_probe_of_linux, setup),
         cmocka_unit_test_setup(test_probe_by_interface_tests, setup),

@@ -4,13 +4,18 @@
  * mouse gets an answer to everything that it sends: both interfaces fail their test, the mouse's
  * cannot be switched on, and a byte for a device comes back as a time-out. So it never has to wait.
  *
+ * On PCI there is a host bridge, and nothing that could be set up.
+ *
  * Deviations: every kind of reset ends the guest, who is started again if its configuration says
  * so. The controller knows the commands below and ignores others. A20 can be read back as written
  * but memory never wraps.
  */
 #include "vmm/device/reset.h"
 
+#include "lib/hw/pci.h"
 #include "lib/string.h"
+
+#define BRIDGE_ID 0x00081b36u /* QEMU's plain host bridge: no driver knows its faults */
 
 static void reset_now(struct reset *r, const char *reason)
 {
@@ -151,35 +156,67 @@ static void port92_write(void *device, u16 offset, u8 bytes, u32 value)
     }
 }
 
-static u32 cf9_read(void *device, u16 offset, u8 bytes)
+/* The address of PCI's configuration, 32 bits; in the middle of it a byte of its own. */
+static u32 cf8_read(void *device, u16 offset, u8 bytes)
 {
     const struct reset *r = device;
 
-    (void)offset;
-    (void)bytes;
-    return r->cf9;
+    if (bytes == 4) {
+        return r->pci_address;
+    }
+    return offset == PORTCF9 - PCI_ADDRESS ? r->cf9 : ~0u;
 }
 
-static void cf9_write(void *device, u16 offset, u8 bytes, u32 value)
+static void cf8_write(void *device, u16 offset, u8 bytes, u32 value)
 {
     struct reset *r = device;
     bool rise = value & ~r->cf9 & PORTCF9_RST_CPU;
 
-    (void)offset;
-    (void)bytes;
+    if (bytes == 4) {
+        r->pci_address = value & PCI_ADDRESS_MASK;
+        return;
+    }
+    if (offset != PORTCF9 - PCI_ADDRESS) {
+        return;
+    }
     r->cf9 = value & (PORTCF9_SYS_RST | PORTCF9_RST_CPU | PORTCF9_FULL);
     if (rise) {
         reset_now(r, "reset by port 0xcf9");
     }
 }
 
+/* A word of configuration space, from the byte offset; where no function is, all ones. */
+static u32 pci_read(void *device, u16 offset, u8 bytes)
+{
+    const struct reset *r = device;
+    u32 word = r->pci_address & 0xfc;
+
+    (void)bytes;
+    if ((r->pci_address & ~0xfcu) != PCI_ADDRESS_ENABLE) {
+        return ~0u;
+    }
+    return (word == PCI_ID      ? BRIDGE_ID
+            : word == PCI_CLASS ? PCI_CLASS_HOST_BRIDGE << 16
+                                : 0) >>
+           8 * offset;
+}
+
+static void pci_write(void *device, u16 offset, u8 bytes, u32 value)
+{
+    (void)device;
+    (void)offset;
+    (void)bytes;
+    (void)value;
+}
+
 bool reset_attach(struct reset *r, struct machine *host)
 {
     const struct host_ports ports[] = {
-        {r, data_read,   data_write,    I8042_DATA,   1, HOST_WIDTH_8},
-        {r, status_read, command_write, I8042_STATUS, 1, HOST_WIDTH_8},
-        {r, port92_read, port92_write,  PORT92,       1, HOST_WIDTH_8},
-        {r, cf9_read,    cf9_write,     PORTCF9,      1, HOST_WIDTH_8},
+        {r, data_read,   data_write,    I8042_DATA,   1, HOST_WIDTH_8                                },
+        {r, status_read, command_write, I8042_STATUS, 1, HOST_WIDTH_8                                },
+        {r, port92_read, port92_write,  PORT92,       1, HOST_WIDTH_8                                },
+        {r, cf8_read,    cf8_write,     PCI_ADDRESS,  4, HOST_WIDTH_8 | HOST_WIDTH_32                },
+        {r, pci_read,    pci_write,     PCI_DATA,     4, HOST_WIDTH_8 | HOST_WIDTH_16 | HOST_WIDTH_32},
     };
     bool good = true;
 

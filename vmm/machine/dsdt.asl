@@ -17,6 +17,23 @@ DefinitionBlock ("", "DSDT", 2, "SOCLE ", "SOCLE PC", 1)
 
     Scope (\_SB)
     {
+        // The host bridge; there are no devices behind it. Windows: ports, and memory from 3 GiB to the IOAPIC.
+        Device (PCI0)
+        {
+            Name (_HID, EisaId ("PNP0A03"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, 0, 0, 0, 1)
+                IO (Decode16, 0xCF8, 0xCF8, 1, 8)
+                WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
+                    0, 0x0000, 0x0CF7, 0, 0x0CF8)
+                WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
+                    0, 0x0D00, 0xFFFF, 0, 0xF300)
+                DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
+                    0, 0xC0000000, 0xFEBFFFFF, 0, 0x3EC00000)
+            })
+        }
+
         Device (PIC)
         {
             Name (_HID, EisaId ("PNP0000"))
@@ -80,7 +97,7 @@ DefinitionBlock ("", "DSDT", 2, "SOCLE ", "SOCLE PC", 1)
         }
 
         // Ports that are no device to an operating system: a keyboard controller without keyboard,
-        // fast A20, debug console and exit, power management, reset.
+        // fast A20, debug console and exit, power management.
         Device (PORT)
         {
             Name (_HID, EisaId ("PNP0C02"))
@@ -92,7 +109,6 @@ DefinitionBlock ("", "DSDT", 2, "SOCLE ", "SOCLE PC", 1)
                 IO (Decode16, 0xE9, 0xE9, 1, 1)
                 IO (Decode16, 0xF4, 0xF4, 1, 4)
                 IO (Decode16, 0x600, 0x600, 1, 12)
-                IO (Decode16, 0xCF9, 0xCF9, 1, 1)
             })
         }
 

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* PCI configuration space and its ports (PCI Local Bus 3.0 "Configuration Mechanism",
+ * "Configuration Space"). */
+#ifndef LIB_HW_PCI_H
+#define LIB_HW_PCI_H
+
+#define PCI_ADDRESS        0xcf8 /* takes accesses of 32 bits alone */
+#define PCI_DATA           0xcfc /* to 0xcff */
+#define PCI_ADDRESS_ENABLE 0x80000000u
+#define PCI_ADDRESS_MASK   0x80fffffcu /* enable, bus, device, function, register */
+#define PCI_ADDRESS_BUS_FN 0x00ffff00u
+
+/* Words of a function's header */
+#define PCI_ID                0x00 /* vendor, device << 16 */
+#define PCI_CLASS             0x08 /* class << 16 */
+
+#define PCI_CLASS_HOST_BRIDGE 0x0600u
+
+#endif

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Debian's own kernel as a guest, with the shell of guests/linux: typed at, looked at, switched off."""
+import re
+
+import pytest
+from machine import BUILD, OK, run
+
+KERNEL = BUILD / "guests" / "linux" / "vmlinuz"
+pytestmark = pytest.mark.skipif(not KERNEL.exists(),
+                                reason="no Linux here: tools/setup could not fetch Debian's packages")
+
+CONFIG = """[guest linux]
+linux = linux/vmlinuz
+initrd = linux/initrd.img
+options = console=ttyS0 cryptomgr.notests quiet {options}
+memory = 256M
+cpus = {cpus}
+"""
+MAX_EXITS = 12000  # to the shell, on one CPU
+LOOK = r"""send linux dmesg -r | grep '^<[0-4]>'; grep -c ^processor /proc/cpuinfo; echo clock $(cat /sys/d*/s*/clocks*/c*0/cur*); echo lo""ok"""
+# What Linux warns of on the bare emulator too: the CPU, and PCI that is not PCI Express.
+KNOWN = re.compile("RETBleed: WARNING|fail to add MMCONFIG information")
+
+
+def warnings(result):
+    """What the kernel's log has of warnings and worse."""
+    return [line for line in result.lines(r"^\[linux\] <[0-4]>") if not KNOWN.search(line)]
+
+
+def boot(folder, cpus, dialog, options=""):
+    """Runs one guest of so many CPUs; one emulated CPU, as more of them lose a guest's stack pointer."""
+    return run(folder, CONFIG.format(cpus=cpus, options=options), "--cpus", 1, timeout=600, dialog=dialog)
+
+
+@pytest.mark.parametrize("cpus", [1, pytest.param(2, marks=pytest.mark.matrix), 4])
+def test_shell(tmp_path, cpus):
+    """A person types commands, reads what they say, and switches off."""
+    dialog = [("linux: ready", "stats linux\n"), (r"^socle: +hlt ", LOOK + "\n"),
+              (r"^\[linux\] look", "send linux poweroff\n")]
+    result = boot(tmp_path, cpus, dialog).expect(
+        OK, rf"^\[linux\] linux: ready, \S+, {cpus} CPUs", rf"^\[linux\] {cpus}$", r"^\[linux\] clock tsc",
+        r"guest linux: success \(powered off\)")
+    assert not warnings(result), result.text
+    exits = int(re.search(r"linux: \d+ cpus, (\d+) exits", result.text).group(1))
+    assert cpus > 1 or exits < MAX_EXITS
+
+
+def test_reboot_and_panic(tmp_path):
+    """`reboot` starts the guest again, and so does a panic of a kernel that is told to."""
+    dialog = [("linux: ready", "send linux reboot\n"), ("starting again", ""),
+              ("linux: ready", "send linux echo c > /proc/sysrq-trigger\n"), ("starting again", ""),
+              ("linux: ready", "send linux poweroff\n")]
+    boot(tmp_path, 2, dialog, "panic=1").expect(
+        OK, r"guest linux: reset.*starting again", r"Kernel panic", r"guest linux: success")
