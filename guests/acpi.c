@@ -14,6 +14,7 @@
 #include "guests/lib/test.h"
 #include "lib/format.h"
 #include "lib/hw/acpi_pm.h"
+#include "lib/hw/pci.h"
 #include "lib/string.h"
 
 #define SCI_VECTOR 0x69
@@ -220,6 +221,31 @@ static void sci(void)
     ioapic_set(PM_SCI, IOAPIC_RTE_MASK);
 }
 
+static u32 pci_word(u32 address)
+{
+    outl(PCI_ADDRESS, PCI_ADDRESS_ENABLE | address);
+    return inl(PCI_DATA);
+}
+
+/* Every PC has a host bridge as the first device, and ports that tell of it in words and bytes. */
+static void pci(void)
+{
+    u32 id = pci_word(PCI_ID);
+
+    CHECK(id != ~0u && (u16)id, "the host bridge is %x", id);
+    CHECK_EQ(inl(PCI_ADDRESS), PCI_ADDRESS_ENABLE);
+    CHECK_EQ(inw(PCI_DATA + 2), id >> 16);
+    CHECK_EQ(inb(PCI_DATA + 1), id >> 8 & 0xff);
+    CHECK_EQ(pci_word(PCI_CLASS) >> 16, PCI_CLASS_HOST_BRIDGE);
+    outl(PCI_ADDRESS, PCI_ID);
+    CHECK_EQ(inl(PCI_DATA), ~0u); /* not enabled */
+    if (on_socle()) {
+        for (u32 device = 1; device < 32; device++) {
+            CHECK_EQ(pci_word(device << 11), ~0u);
+        }
+    }
+}
+
 void guest_main(void)
 {
     static const struct test tests[] = {
@@ -228,6 +254,7 @@ void guest_main(void)
         {"interrupts",     interrupts    },
         {"fixed-hardware", fixed_hardware},
         {"sci",            sci           },
+        {"pci",            pci           },
     };
 
     test_all("acpi", tests, ARRAY_SIZE(tests));

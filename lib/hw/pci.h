@@ -8,7 +8,6 @@
 #define PCI_DATA           0xcfc /* to 0xcff */
 #define PCI_ADDRESS_ENABLE 0x80000000u
 #define PCI_ADDRESS_MASK   0x80fffffcu /* enable, bus, device, function, register */
-#define PCI_ADDRESS_BUS_FN 0x00ffff00u
 
 /* Words of a function's header */
 #define PCI_ID                0x00 /* vendor, device << 16 */
