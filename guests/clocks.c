@@ -201,6 +201,7 @@ static void monotonic(void)
         apic_write(APIC_TIMER_INITIAL, ~0u);
     }
     pit_start(0, 2, 0);
+    u64 pit_tsc = rdtsc();
     u16 last_pit = pit_count(0);
     for (u32 i = 0; i < 3000; i++) {
         now = rdtsc();
@@ -211,7 +212,10 @@ static void monotonic(void)
               pm_now);
         last_pm = pm_now;
         u16 pit_now = pit_count(0);
-        CHECK((u16)(last_pit - pit_now) < 60000, "PIT %x, then %x", last_pit, pit_now);
+        /* it comes round in 55 ms, for which a guest among many may be away */
+        CHECK((u16)(last_pit - pit_now) < 60000 || rdtsc() - pit_tsc > clock_tsc_hz() / 25,
+              "PIT %x, then %x", last_pit, pit_now);
+        pit_tsc = now;
         last_pit = pit_now;
         if (has_apic) {
             u32 count_now = apic_read(APIC_TIMER_CURRENT);

@@ -247,7 +247,7 @@ static void hidden(void)
         bool shown = feature(list[i].leaf, list[i].subleaf, list[i].reg, list[i].bit);
         struct fault f;
 
-        if (!shown && on_tcg() && (list[i].bit == 18 || list[i].bit == 5)) {
+        if (!shown && cpu_is_tcg() && (list[i].bit == 18 || list[i].bit == 5)) {
             continue; /* it runs RDSEED and TPAUSE all the same */
         }
         if (shown && !list[i].run) {

@@ -87,7 +87,7 @@ static void simple(void)
         u8 code[16];
         u32 bytes = list[i].bytes;
 
-        if (on_tcg() &&
+        if (cpu_is_tcg() &&
             (list[i].vector == VEC_DB || (!list[i].error && list[i].vector == VEC_SS))) {
             continue; /* it does not know ICEBP, and takes [rsp + rdi] for a #GP */
         }
@@ -128,7 +128,7 @@ static void fpu(void)
     write_cr4(cr4 | CR4_OSFXSR | CR4_OSXMMEXCPT);
     __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr_unmasked));
     /* mov eax, 1; cvtsi2ss xmm0, eax; xorps xmm1, xmm1; divss xmm0, xmm1 */
-    if (!on_tcg()) {
+    if (!cpu_is_tcg()) {
         check_fault("SSE division by zero",
                     code_try(CODE(0xb8, 1, 0, 0, 0, 0xf3, 0x0f, 0x2a, 0xc0, 0x0f, 0x57, 0xc9, 0xf3,
                                   0x0f, 0x5e, 0xc1),
@@ -149,7 +149,7 @@ static void alignment(void)
     struct fault f = user_run(code, sizeof(code), 0, RFLAGS_AC, NULL);
 
     CHECK_FAULT(f, 0x80);
-    if (on_tcg()) {
+    if (cpu_is_tcg()) {
         return; /* it has no alignment check */
     }
     write_cr0(cr0 | CR0_AM);
@@ -192,7 +192,7 @@ static void page_faults(void)
         pte_set(UNMAPPED, 1, page | PTE_P | PTE_W | BIT(51));
         f = TRY("movb (%0), %%al", : : "r"(UNMAPPED) : "rax");
         CHECK(f.vector == VEC_PF &&
-                  (f.error | (on_tcg() ? PF_PRESENT : 0)) == (PF_RSVD | PF_PRESENT),
+                  (f.error | (cpu_is_tcg() ? PF_PRESENT : 0)) == (PF_RSVD | PF_PRESENT),
               "reserved bit: %d %lx", f.vector, f.error);
     }
     pte_set(UNMAPPED, 1, 0);
@@ -216,7 +216,7 @@ static struct idt_gate *split_idt(struct table_pointer *p)
 /* The error code that names an IDT entry. QEMU TCG counts entries of 8 bytes, twice as many. */
 static u64 idt_error(u64 vector)
 {
-    return vector * (on_tcg() ? 16 : 8) + 2;
+    return vector * (cpu_is_tcg() ? 16 : 8) + 2;
 }
 
 static void gates(void)
@@ -274,7 +274,7 @@ static void double_faults(void)
     CHECK(f.vector == VEC_DF || f.vector == VEC_PF, "#GP on no stack: %d", f.vector);
     f = on_stack(bad, CODE(0x0f, 0x0b)); /* #UD is benign: the #PF comes, and finds no stack: #DF */
     CHECK_FAULT(f, VEC_DF);
-    if (!on_tcg()) {
+    if (!cpu_is_tcg()) {
         f = on_stack(NON_CANONICAL, CODE(0x0f, 0x0b)); /* #UD, #SS, #DF */
         CHECK_FAULT(f, VEC_DF);
     }
@@ -336,7 +336,7 @@ static void lazy_stacks(void)
             struct code_regs regs = {.rsi = UNMAPPED + 0x77};
             struct fault f;
 
-            if (on_tcg() && list[i].vector == VEC_DB) {
+            if (cpu_is_tcg() && list[i].vector == VEC_DB) {
                 continue;
             }
             trap_set_ist(list[i].vector, 3, top);
@@ -435,14 +435,15 @@ static void single_step(void)
     step_over("mov to cr0", CODE(0x0f, 0x22, 0xc0), (struct code_regs){.rax = read_cr0()}, 0);
     step_over("mov from cr3", CODE(0x0f, 0x20, 0xd8), none, 0);
     step_over("wbinvd", CODE(0x0f, 0x09), none, 0);
-    if (!on_tcg()) {
+    if (!cpu_is_tcg()) {
         step_over("pause", CODE(0xf3, 0x90), none, 0);
     }
     step_over("insb", CODE(0x6c), string, 0);
     step_over("rep outsb of 3", CODE(0xf3, 0x6e), string, 2);
     step_over("rep insb of 3", CODE(0xf3, 0x6c), string, 2);
     if (on_socle()) {
-        step_over("vmcall", CODE(0x0f, 0x01, 0xc1), (struct code_regs){.rax = 0x77777777}, 0);
+        step_over("hypercall", CODE(0x0f, 0x01, hypercall_opcode()),
+                  (struct code_regs){.rax = 0x77777777}, 0);
     }
 }
 
@@ -473,7 +474,7 @@ static void breakpoints(void)
     u64 dr7 = 0x400;
     struct fault f;
 
-    if (on_tcg()) {
+    if (cpu_is_tcg()) {
         write_dr6(0xffff0ff0);
     }
     __asm__ volatile("mov %0, %%dr0; mov %1, %%dr7"
@@ -500,7 +501,7 @@ static void breakpoints(void)
     check_fault("execution breakpoint behind cpuid", f, VEC_DB, false, 0, 2);
     CHECK_EQ(read_dr6() & 0xe00f, 2);
     write_dr6(0xffff0ff0);
-    if (!on_tcg()) {
+    if (!cpu_is_tcg()) {
         __asm__ volatile("mov %0, %%dr7" : : "r"(dr7 | BIT(13))); /* general detect */
         f = TRY("mov %%dr0, %%rax", : : : "rax");
         CHECK_FAULT(f, VEC_DB);
@@ -519,7 +520,7 @@ static void canonical_edge(void)
     u64 page = page_alloc(PAGE_SIZE, PAGE_SIZE);
     struct fault f;
 
-    if (on_tcg()) {
+    if (cpu_is_tcg()) {
         test_skip("canonical edge: QEMU TCG runs on");
         return;
     }

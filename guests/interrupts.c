@@ -105,7 +105,7 @@ static void shadows(void)
     boundary("sti; in from nowhere", CODE(0xfb, 0xed, 0x90, 0xfa), nowhere, 2);
     boundary("sti; rdtsc", CODE(0xfb, 0x0f, 0x31, 0x90, 0xfa), none, 3);
     boundary("sti; wbinvd", CODE(0xfb, 0x0f, 0x09, 0x90, 0xfa), none, 3);
-    if (!on_tcg()) {
+    if (!cpu_is_tcg()) {
         boundary("sti; pause", CODE(0xfb, 0xf3, 0x90, 0x90, 0xfa), none, 3);
     }
     boundary("sti; mov cr0", CODE(0xfb, 0x0f, 0x22, 0xc0, 0x90, 0xfa), cr0, 4);
@@ -119,7 +119,7 @@ static void shadows(void)
     if (on_socle()) {
         struct code_regs call = {.rax = 0x77777777};
 
-        boundary("sti; vmcall", CODE(0xfb, 0x0f, 0x01, 0xc1, 0x90, 0xfa), call, 4);
+        boundary("sti; hypercall", CODE(0xfb, 0x0f, 0x01, hypercall_opcode(), 0x90, 0xfa), call, 4);
     }
     /* the instruction in the shadow takes an EPT violation, where memory comes lazily */
     struct code_regs fresh = {.rdi = page_alloc(2 * PAGE_SIZE, PAGE_SIZE)};
@@ -302,7 +302,7 @@ static void no_gate(void)
     trap_reset_gate(0x61);
     cpu_cli();
     CHECK_FAULT(f, VEC_NP);
-    CHECK_EQ(f.error, 0x61 * (on_tcg() ? 16 : 8) + (on_tcg() ? 2 : 3)); /* EXT is set */
+    CHECK_EQ(f.error, 0x61 * (cpu_is_tcg() ? 16 : 8) + (cpu_is_tcg() ? 2 : 3)); /* EXT is set */
     CHECK_EQ(taken.count, 0);
     irq_eoi(); /* it was acknowledged */
 }
@@ -331,7 +331,7 @@ static void step(void)
     if (!ready()) {
         return;
     }
-    if (on_tcg()) {
+    if (cpu_is_tcg()) {
         test_skip("step: QEMU TCG does not step over STI");
         return;
     }
@@ -399,7 +399,8 @@ static void hypercalls(void)
     CHECK((s64)hypercall(~0ull, ~0ull) < 0, "the largest number");
     trap_handle(0x80, NULL);
     struct trap_frame regs;
-    struct fault f = user_run(CODE(0x31, 0xc0, 0x0f, 0x01, 0xc1, 0xcd, 0x80), 0, 0, &regs);
+    struct fault f =
+        user_run(CODE(0x31, 0xc0, 0x0f, 0x01, hypercall_opcode(), 0xcd, 0x80), 0, 0, &regs);
     CHECK_FAULT(f, 0x80);
     CHECK((s64)regs.rax < 0, "from ring 3: %lx", regs.rax);
 }

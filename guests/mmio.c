@@ -9,6 +9,7 @@
 #include "guests/lib/console.h"
 #include "guests/lib/memory.h"
 #include "guests/lib/mode.h"
+#include "guests/lib/socle.h"
 #include "guests/lib/test.h"
 #include "lib/format.h"
 #include "lib/string.h"
@@ -92,6 +93,14 @@ static void random_regs(struct regs *r)
     r->rflags &= 0x8d5; /* arithmetic flags */
 }
 
+/* QEMU TCG with several CPUs loses the flags at a locked access that is not aligned. */
+static u64 lost_flags(const char *name, u64 address)
+{
+    bool locked = !strncmp(name, "xchg", 4) || !strncmp(name, "lock", 4);
+
+    return locked && address & 15 && cpu_is_tcg() ? ~0ull : 0;
+}
+
 /* Runs code with *start on RAM, and on the device twice, since the hypervisor may know it the
  * second time; compares everything. */
 static void both(const char *name, const u8 *code, size_t bytes, const struct regs *start,
@@ -110,16 +119,21 @@ static void both(const char *name, const u8 *code, size_t bytes, const struct re
         fill(pattern);
         r[device] = *start;
         code_run(code, bytes, &r[device]);
-        r[device].rflags &= ~undefined;
+        r[device].rflags &= ~(undefined | lost_flags(name, start->rdi));
         take(&m[device]);
         CHECK(round < 2 || (!memcmp(&before, &r[1], sizeof(before)) &&
                             !memcmp(&image, &m[1], sizeof(image))),
               "%s: differs the second time: flags %lx %lx", name, before.rflags, r[1].rflags);
     }
-    CHECK(!memcmp(&r[0], &r[1], sizeof(r[0])),
-          "%s: rax %lx %lx rcx %lx %lx rdx %lx %lx rsi %lx %lx rdi %lx %lx flags %lx %lx", name,
-          r[0].rax, r[1].rax, r[0].rcx, r[1].rcx, r[0].rdx, r[1].rdx, r[0].rsi, r[1].rsi, r[0].rdi,
-          r[1].rdi, r[0].rflags, r[1].rflags);
+    CHECK(true, "%s", name);
+    for (u32 i = 0; i < sizeof(r[0]) / 8; i++) { /* numbers as in struct regs */
+        u64 want = ((u64 *)&r[0])[i], got = ((u64 *)&r[1])[i];
+
+        if (want != got) {
+            CHECK(false, "%s at %lx: register %u: RAM %lx, device %lx", name, start->rdi, i, want,
+                  got);
+        }
+    }
     for (u32 i = 0; i < 32; i++) {
         if (m[0].words[i] != m[1].words[i]) {
             CHECK(false, "%s: word %u of memory: RAM %lx, device %lx", name, i, m[0].words[i],

@@ -53,10 +53,10 @@ static void real_mode(void)
     CHECK_EQ(m.eip & 0xffff, MODE_BLOB + 2);
     m.ebx = 0xffff;
     mode_run(&m, CODE(0x8b, 0x07)); /* mov ax, [bx]: over the segment's end */
-    CHECK(m.vector == VEC_GP || on_tcg(), "over the segment's end: %d", m.vector);
+    CHECK(m.vector == VEC_GP || cpu_is_tcg(), "over the segment's end: %d", m.vector);
     m.ebx = 0x10000;
     mode_run(&m, CODE(0x67, 0x8a, 0x03)); /* mov al, [ebx] */
-    CHECK(m.vector == VEC_GP || on_tcg(), "behind the segment's end: %d", m.vector);
+    CHECK(m.vector == VEC_GP || cpu_is_tcg(), "behind the segment's end: %d", m.vector);
     m.kind = MODE_UNREAL;
     m.ebx = (u32)(u64)image_start;
     mode_run(&m, CODE(0x67, 0x66, 0x8b, 0x03)); /* mov eax, [ebx]: limits survived the switch */
@@ -116,7 +116,7 @@ static void cr0(void)
     static const u64 kept[] = {CR0_MP, CR0_EM, CR0_TS, CR0_NE, CR0_WP, CR0_AM, CR0_CD};
 
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        if (on_tcg()) {
+        if (cpu_is_tcg()) {
             break; /* it takes them all */
         }
         struct fault f = TRY("mov %0, %%cr0",
@@ -142,7 +142,7 @@ static void cr0(void)
     CHECK_EQ(read_cr0(), before | CR0_CD | CR0_NW);
     write_cr0(before & ~CR0_ET); /* always 1 */
     CHECK_EQ(read_cr0(), before);
-    if (!on_tcg()) {
+    if (!cpu_is_tcg()) {
         write_cr0(before | BIT(6) | BIT(28)); /* reserved, ignored */
         CHECK_EQ(read_cr0(), before);
     }
@@ -180,7 +180,7 @@ static void cr3_cr4(void)
     u64 cr3 = read_cr3(), cr4 = read_cr4();
     struct fault f;
 
-    if (!on_tcg()) {
+    if (!cpu_is_tcg()) {
         f = TRY("mov %0, %%cr4", : : "r"(cr4 & ~CR4_PAE) : "memory");
         CHECK(f.vector == VEC_GP, "PAE cleared in 64-bit mode: %d", f.vector);
         f = TRY("mov %0, %%cr4", : : "r"(cr4 ^ CR4_LA57) : "memory");
@@ -199,7 +199,7 @@ static void cr3_cr4(void)
     write_cr3(cr3 | PTE_PCD | PTE_PWT);
     CHECK_EQ(read_cr3(), cr3 | PTE_PCD | PTE_PWT);
     write_cr3(cr3);
-    if (!(cpuid(1, 0).ecx & BIT(17)) || on_tcg()) {
+    if (!(cpuid(1, 0).ecx & BIT(17)) || cpu_is_tcg()) {
         return;
     }
     write_cr3(cr3 | PTE_PWT);
@@ -225,7 +225,7 @@ static void cr8(void)
         CHECK_EQ_AT(read_cr8(), v, "CR8");
     }
     write_cr8(0);
-    if (!on_tcg()) {
+    if (!cpu_is_tcg()) {
         struct fault f = TRY("mov %0, %%cr8", : : "r"(16ull));
 
         CHECK_FAULT(f, VEC_GP);
@@ -241,7 +241,7 @@ static void protected_mode(void)
     static const u8 to_cr0[] = {0x0f, 0x22, 0xc0}, to_cr4[] = {0x0f, 0x22, 0xe0};
     struct mode m = flat();
 
-    if (on_tcg()) {
+    if (cpu_is_tcg()) {
         test_skip("protected mode: QEMU TCG takes all of these");
         return;
     }
@@ -307,7 +307,7 @@ static void pae(void)
      * anew: gone. */
     m.esi = (u32)(u64)word | 0x40000000;
     m.edi = (u32)(u64)&pdpt[1];
-    if (!on_tcg()) {
+    if (!cpu_is_tcg()) {
         mode_run(&m, CODE(0xc7, 0x07, 0, 0, 0, 0, 0x0f, 0xa2, 0x8b, 0x06));
         CHECK(m.vector == -1 && m.eax == 0xabcdef02, "PDPTE changed in memory: %d %x", m.vector,
               m.eax);
@@ -322,7 +322,7 @@ static void pae(void)
     m.esi = (u32)(u64)word | 0x80000000u;
     mode_run(&m, CODE(0x0f, 0x22, 0xdb, 0x8b, 0x06)); /* mov cr3, ebx; mov eax, [esi] */
     CHECK(m.vector == -1 && m.eax == 0xabcdef02, "another CR3: %d %x", m.vector, m.eax);
-    if (on_tcg()) {
+    if (cpu_is_tcg()) {
         return; /* it does not check reserved bits of the pointers */
     }
     for (u32 bit = 1; bit < 64; bit++) {
@@ -374,11 +374,11 @@ static void xcr0(void)
     }
     if (supported & 4) {
         f = TRY("xsetbv", : : "a"(5), "c"(0), "d"(0));
-        CHECK(f.vector == VEC_GP || on_tcg(), "AVX without SSE: %d", f.vector);
+        CHECK(f.vector == VEC_GP || cpu_is_tcg(), "AVX without SSE: %d", f.vector);
         f = TRY("xsetbv", : : "a"(7), "c"(0), "d"(0));
         CHECK_FAULT(f, -1);
     }
-    if (supported & 0xe0 && !on_tcg()) {
+    if (supported & 0xe0 && !cpu_is_tcg()) {
         for (u32 part = 0x20; part <= 0xc0; part += 0x20) {
             f = TRY("xsetbv", : : "a"(7 | part), "c"(0), "d"(0));
             CHECK(f.vector == VEC_GP, "AVX-512 in part: %x: %d", part, f.vector);
@@ -406,7 +406,7 @@ static void debug_registers(void)
 {
     struct fault f;
 
-    if (on_tcg()) {
+    if (cpu_is_tcg()) {
         return;
     }
     f = TRY("mov %0, %%dr7", : : "r"(BIT(32) | 0x400));

@@ -335,7 +335,7 @@ static void invalidation(void)
                         type);
         }
         struct fault f = TRY("invpcid %0, %1", : : "m"(all), "r"(4ull) : "memory");
-        CHECK(f.vector == VEC_GP || on_tcg(), "INVPCID 4: %d", f.vector);
+        CHECK(f.vector == VEC_GP || cpu_is_tcg(), "INVPCID 4: %d", f.vector);
     }
     *(volatile u64 *)entry = 0;
     invlpg((void *)AREA);
@@ -447,7 +447,7 @@ static void paging_pae(void)
     if (nx) {
         check_pf(&m, "NX", 501u << 21 | 8 << 12, call, sizeof(call), PF_FETCH | PF_PRESENT);
     }
-    if (phys_bits() < 50 && !on_tcg()) {
+    if (phys_bits() < 50 && !cpu_is_tcg()) {
         check_pf(&m, "reserved bit", 501u << 21 | 9 << 12, load, sizeof(load),
                  PF_RSVD | PF_PRESENT);
     }

@@ -52,7 +52,7 @@ static u64 tsc_of(u64 count)
 /* Interrupts on until so many were taken, at most for a second or two. */
 static void wait_for(u32 count)
 {
-    u64 end = rdtsc() + 2 * tsc_hz;
+    u64 end = rdtsc() + 10 * tsc_hz;
 
     cpu_sti();
     while (irq_taken.count < count && rdtsc() < end) {

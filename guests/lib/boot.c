@@ -4,6 +4,7 @@
 
 #include "guests/lib/console.h"
 #include "guests/lib/memory.h"
+#include "guests/lib/socle.h"
 #include "guests/lib/test.h"
 #include "guests/lib/trap.h"
 #include "lib/string.h"
@@ -171,6 +172,7 @@ void guest_boot(u32 magic, u32 info)
         add_ram(1 << 20, (u64)boot.upper_kib << 10, 1);
     }
     memory_init();
+    socle_init();
     guest_main();
     test_end();
 }
