@@ -172,6 +172,9 @@ static inline void collect(struct vcpu *v, u64 *from, u64 *news, bool level)
     }
     __atomic_store_n(news, 0, __ATOMIC_SEQ_CST); /* first: what comes in now sets it again */
     for (u32 i = 0; i < 8; i++) {
+        if (LIKELY(!__atomic_load_n((u32 *)from + i, __ATOMIC_SEQ_CST))) {
+            continue;
+        }
         u32 bits = __atomic_exchange_n((u32 *)from + i, 0, __ATOMIC_SEQ_CST);
         u32 *irr = &REG(a, APIC_IRR + 16 * i), *tmr = &REG(a, APIC_TMR + 16 * i);
 

@@ -148,8 +148,8 @@ u32 apic_send(struct vm *vm, const struct apic_message *m, struct vcpu *from)
 
     spin_lock(&vm->cpus_lock);
     /* lowest priority: one after the other, beginning behind the last one that got one */
-    for (u32 i = 0; i < VM_MAX_CPUS; i++) {
-        u32 at = m->mode == APIC_LOWEST ? (vm->last_lowest + 1 + i) % VM_MAX_CPUS : i;
+    for (u32 i = 0; i < vm->cpus; i++) {
+        u32 at = m->mode == APIC_LOWEST ? (vm->last_lowest + 1 + i) % vm->cpus : i;
         struct vcpu *v = vm->vcpus[at];
 
         if (v && matches(m, v, from)) {

@@ -30,15 +30,16 @@ struct cpu_trace {
 };
 
 struct cpu {
-    struct cpu *self; /* offset 0: mov rax, gs:[0] */
-    u64 kernel_rsp;   /* top of the current thread's kernel stack */
-    u64 user_rsp;     /* scratch of the SYSCALL entry */
-    struct thread *current;
-    struct vcpu *resident; /* vCPU whose VMCS, FPU and debug registers are in this CPU */
-    struct vcpu *msrs_of;  /* vCPU whose SYSCALL MSRs and CR2 are loaded, NULL: ring 3's */
-    struct aspace *aspace; /* loaded page tables */
-    u32 hazards;           /* shared, CPU_HAZARD_* */
-    u32 id;                /* 0.. in order of bootinfo */
+    struct cpu *self;       /* offset 0: mov rax, gs:[0] */
+    u64 kernel_rsp;         /* top of the current thread's kernel stack */
+    u64 user_rsp;           /* scratch of the SYSCALL entry */
+    struct thread *current; /* whose kernel stack this is */
+    struct thread *running; /* current; or idle, while current sleeps where it is */
+    struct vcpu *resident;  /* vCPU whose VMCS, FPU and debug registers are in this CPU */
+    struct vcpu *msrs_of;   /* vCPU whose SYSCALL MSRs and CR2 are loaded, NULL: ring 3's */
+    struct aspace *aspace;  /* loaded page tables */
+    u32 hazards;            /* shared, CPU_HAZARD_* */
+    u32 id;                 /* 0.. in order of bootinfo */
     u32 apic_id;
     u32 online;    /* shared, set once */
     u32 in_user;   /* shared hint: 1 while in ring 3 or in a guest */

@@ -56,6 +56,16 @@ static void sync(struct vcpu *v)
     virt->apic_sync(v);
 }
 
+/* Takes notice of what came in. */
+static void collect(struct vcpu *v)
+{
+    clear_hazard(v, VCPU_HAZARD_EVENTS); /* first: what comes now sets it again */
+    apic_collect(v);
+    if (v->apic.virtualized) {
+        sync(v);
+    }
+}
+
 /* Puts the most urgent event into the entry and asks for windows for the rest. False: nothing was
  * put, ring 3 has to fetch the PIC's interrupt first. */
 static bool deliver(struct vcpu *v)
@@ -63,11 +73,6 @@ static bool deliver(struct vcpu *v)
     const struct event nmi = {EVENT_NMI, 2, false, 0, 0};
     bool taken = false;
 
-    clear_hazard(v, VCPU_HAZARD_EVENTS); /* first: what comes now sets it again */
-    apic_collect(v);
-    if (v->apic.virtualized) {
-        sync(v);
-    }
     if (v->event.type != EVENT_NONE) {
         virt->inject(v, &v->event);
         v->event.type = EVENT_NONE;
@@ -187,24 +192,23 @@ static bool is_vm_dead(struct vcpu *v)
     return dead;
 }
 
-/* A vCPU that waits: wakes it if there is reason to, blocks if not. False: SYS_VCPU_RUN returns. */
-static bool wait_for_event(struct vcpu *v)
+/* Does a vCPU that waits go on? What came in is collected. */
+static bool goes_on(struct vcpu *v, bool open)
 {
-    bool open = v->activity == VCPU_HALTED && has_interrupts_on(v);
+    if (v->activity != VCPU_HALTED ||
+        (v->event.type == EVENT_NONE && !__atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST) &&
+         !(open && (apic_next(&v->apic) || apic_extint(v))))) {
+        return false;
+    }
+    v->activity = VCPU_ACTIVE;
+    __atomic_store_n(&v->dead, 0, __ATOMIC_SEQ_CST);
+    return true;
+}
 
-    clear_hazard(v, VCPU_HAZARD_EVENTS); /* first: what comes now sets it again */
-    apic_collect(v);
-    if (v->apic.virtualized) {
-        apic_refresh(&v->apic);
-    }
-    if (v->activity == VCPU_HALTED &&
-        (v->event.type != EVENT_NONE || __atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST) ||
-         (open && (apic_next(&v->apic) || apic_extint(v))))) {
-        v->activity = VCPU_ACTIVE;
-        __atomic_store_n(&v->dead, 0, __ATOMIC_SEQ_CST);
-        vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
-        return true;
-    }
+/* A vCPU that waits: blocks until there may be a reason to go on. open: interrupts are one. False:
+ * SYS_VCPU_RUN returns. */
+static bool wait_for_event(struct vcpu *v, bool open)
+{
     v->wake_tsc = open ? v->apic.timer_tsc : APIC_NEVER;
     if (open) {
         __atomic_store_n(&v->dead, 0, __ATOMIC_SEQ_CST);
@@ -215,26 +219,19 @@ static bool wait_for_event(struct vcpu *v)
     return !thread_dying() || leave(v, VX_KICKED);
 }
 
-static void check_timer(struct vcpu *v)
-{
-    u64 now = arch_tsc();
-
-    if (UNLIKELY(now >= v->apic.timer_tsc)) {
-        apic_timer_expire(v, now);
-    }
-}
-
 bool exit_hazards(struct vcpu *v)
 {
     v->fast_left = EXIT_FAST_RUN;
-    check_timer(v);
     for (;;) {
         struct cpu *c = cpu_this();
+        if (UNLIKELY(v->clock_tsc >= v->apic.timer_tsc)) {
+            apic_timer_expire(v, v->clock_tsc);
+        }
         u32 ch = __atomic_load_n(&c->hazards, __ATOMIC_ACQUIRE);
         u32 vh = __atomic_load_n(&v->hazards, __ATOMIC_ACQUIRE);
 
         if (LIKELY(!(ch | vh | v->activity))) {
-            if (LIKELY(arch_tsc() < c->slice_end)) {
+            if (LIKELY(v->clock_tsc < c->slice_end)) {
                 return true;
             }
             sched_tick();
@@ -281,21 +278,22 @@ bool exit_hazards(struct vcpu *v)
             take_start(v);
             continue;
         }
+        collect(v);
         if (v->activity != VCPU_ACTIVE) {
-            if (!wait_for_event(v)) {
-                return false;
+            bool open = v->activity == VCPU_HALTED && has_interrupts_on(v);
+            if (!goes_on(v, open)) {
+                if (!wait_for_event(v, open)) {
+                    return false;
+                }
+                continue;
             }
-            check_timer(v);
-            continue;
         }
         /* Last, since an event that was put into the entry must be entered with. */
-        if (vh & VCPU_HAZARD_EVENTS) {
-            if (LIKELY(deliver(v))) {
-                return true;
-            }
-            vcpu_set_hazard(v, VCPU_HAZARD_EVENT); /* what else there is waits for the answer */
-            __atomic_and_fetch(&v->apic.signals, ~APIC_SIGNAL_EXTINT, __ATOMIC_SEQ_CST);
-            return leave(v, VX_INTA);
+        if (LIKELY(deliver(v))) {
+            return true;
         }
+        vcpu_set_hazard(v, VCPU_HAZARD_EVENT); /* what else there is waits for the answer */
+        __atomic_and_fetch(&v->apic.signals, ~APIC_SIGNAL_EXTINT, __ATOMIC_SEQ_CST);
+        return leave(v, VX_INTA);
     }
 }

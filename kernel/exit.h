@@ -82,7 +82,8 @@ static inline bool exit_fast_hazards(struct vcpu *v, enum exit_kind kind)
            UNLIKELY(__atomic_load_n(&v->hazards, __ATOMIC_RELAXED) | cpu_hazards());
 }
 
-/* Deals with hazards before an entry; same result. Also called before the first entry of a run. */
+/* Deals with hazards before an entry, as of v->clock_tsc; same result. Also called before the first
+ * entry of a run. */
 bool exit_hazards(struct vcpu *v);
 
 /* May a backend log what is wrong with this vCPU? Once for each, and only so many times in all. */

@@ -2,6 +2,7 @@
 /* Run queues by virtual deadline, and the board on which CPUs see one another's. */
 #include "kernel/runqueue.h"
 
+#include "kernel/log.h"
 #include "kernel/process.h"
 #include "kernel/vcpu.h"
 
@@ -38,10 +39,7 @@ void runqueue_add(struct runqueue *q, struct thread *t)
 {
     struct thread *after = q->tail;
 
-    runqueue_deadline(t);
-    if (t->woken) {
-        t->vdeadline = t->vruntime + t->vslice / WOKEN_HASTE;
-    }
+    t->vdeadline = t->vruntime + (t->woken ? t->vslice / WOKEN_HASTE : t->vslice);
     /* Threads that had their slice go to the end, those that woke to the front: from the nearer
      * end. */
     if (q->head &&
@@ -84,7 +82,7 @@ u64 runqueue_deadline(struct thread *t)
 
 u64 runqueue_now(const struct runqueue *q)
 {
-    const struct thread *t = q->cpu->current;
+    const struct thread *t = q->cpu->running;
     s64 pull = q->pull, moment = q->moment;
 
     if (!thread_is_idle(t) && t->state == THREAD_RUNNABLE) {
@@ -122,7 +120,7 @@ static void move_zero(struct runqueue *q, u64 to)
 
 void runqueue_account(struct runqueue *q, u64 now)
 {
-    struct thread *t = q->cpu->current;
+    struct thread *t = q->cpu->running;
     u64 ran =
         now > t->started_tsc ? now - t->started_tsc : 0; /* CPUs' clocks may differ a little */
 
@@ -150,7 +148,7 @@ static void not_before(struct thread *t, u64 vruntime)
 
 void runqueue_begin(struct runqueue *q, u64 now)
 {
-    struct thread *t = q->cpu->current;
+    struct thread *t = q->cpu->running;
     struct thread_times *s = &t->times;
 
     if (now >= q->turn_end) { /* not later at each switch: what is due comes in a turn's time */
@@ -158,11 +156,11 @@ void runqueue_begin(struct runqueue *q, u64 now)
     }
     t->started_tsc = now;
     t->woken = false;
-    if (thread_is_idle(t)) {
+    u64 waited = now > t->queued_tsc ? now - t->queued_tsc : 0;
+    if (thread_is_idle(t) || !waited) {
         return;
     }
     t->share_clock = share_charge(t->process->share, now, 0);
-    u64 waited = now > t->queued_tsc ? now - t->queued_tsc : 0;
     /* what it has coming may have become worth more, since siblings sleep now */
     runqueue_deadline(t);
     u64 at = runqueue_now(q);
@@ -178,13 +176,29 @@ void runqueue_begin(struct runqueue *q, u64 now)
 
 /* --- coming into a queue --- */
 
-/* Where q's time is when t comes; that of an idle CPU stands. */
-static u64 arrival(struct runqueue *q, struct thread *t)
+void runqueue_count_in(struct thread *t, u64 now)
 {
-    if (!q->count && thread_is_idle(q->cpu->current)) {
-        move_zero(q, __atomic_load_n(&recent, __ATOMIC_RELAXED));
+    t->counted = t->weight;
+    t->queued_tsc = now;
+    t->woken = true;
+    t->share_clock = share_change(t->process->share, 0, t->weight, now);
+}
+
+void runqueue_count_out(struct thread *t, u64 now)
+{
+    if (t->counted) {
+        share_change(t->process->share, t->counted, 0, now);
+        t->counted = 0;
     }
-    runqueue_deadline(t);
+}
+
+/* Where q's time is when somebody comes; that of an idle CPU stands. */
+static u64 arrival(struct runqueue *q)
+{
+    if (!q->count && thread_is_idle(q->cpu->running)) {
+        move_zero(q, __atomic_load_n(&recent, __ATOMIC_RELAXED));
+        return q->zero;
+    }
     return runqueue_now(q);
 }
 
@@ -198,29 +212,64 @@ static void not_before_share(struct thread *t, u64 at)
 
 void runqueue_place_new(struct runqueue *q, struct thread *t)
 {
-    t->vruntime = arrival(q, t);
+    runqueue_deadline(t);
+    t->vruntime = arrival(q);
     not_before_share(t, t->vruntime);
 }
 
 void runqueue_place_woken(struct runqueue *q, struct thread *t, u64 now)
 {
-    u64 at = arrival(q, t);
+    bool alone = !q->count && thread_is_idle(q->cpu->running);
+    u64 at = arrival(q);
 
-    if (now > t->started_tsc + FORGET_S * arch_tsc_hz) {
+    if (!alone) { /* else nobody is here to whom its siblings matter, and quick is better */
+        runqueue_deadline(t);
+        not_before_share(t, at);
+    }
+    if (UNLIKELY(now > t->started_tsc + FORGET_S * arch_tsc_hz)) {
         t->vruntime = at;
     }
     not_before(t, at - t->vslice); /* sleep earns at most a slice */
-    not_before_share(t, at);
+    t->vdeadline = t->vruntime + t->vslice;
 }
 
 void runqueue_place_moved(struct runqueue *q, struct thread *t)
 {
-    u64 at = arrival(q, t), last = at + REACH * t->vslice;
+    runqueue_deadline(t);
+    u64 at = arrival(q), last = at + REACH * t->vslice;
 
     not_before(t, at - REACH * t->vslice);
     if (virtual_before(last, t->vruntime)) {
         t->vruntime = last;
     }
+}
+
+/* --- blocked threads --- */
+
+void runqueue_wait(struct runqueue *q, struct thread *t)
+{
+    struct thread **at = &q->waiting;
+
+    while (*at && (*at)->deadline <= t->deadline) {
+        at = &(*at)->wait_next;
+    }
+    t->wait_next = *at;
+    *at = t;
+    t->waiting = true;
+}
+
+void runqueue_wait_no_more(struct runqueue *q, struct thread *t)
+{
+    struct thread **at = &q->waiting;
+
+    if (!t->waiting) {
+        return;
+    }
+    while (*at != t) {
+        at = &(*at)->wait_next;
+    }
+    *at = t->wait_next;
+    t->waiting = false;
 }
 
 /* --- the board --- */
@@ -251,9 +300,9 @@ static bool is_later(const struct notice *n, const struct notice *than)
 static struct thread *find(const struct runqueue *q, u64 mask, const struct offer *own,
                            struct notice *out)
 {
-    struct thread *t = thread_is_idle(q->cpu->current) ? NULL : q->head; /* else it is next there */
+    struct thread *t = thread_is_idle(q->cpu->running) ? NULL : q->head; /* else it is next there */
     struct thread *found = NULL;
-    u64 now = runqueue_now(q);
+    u64 now = t ? runqueue_now(q) : 0;
 
     out->mask = 0;
     for (u32 i = 0; t && i < LOOKS; i++, t = t->next) {
@@ -270,6 +319,10 @@ u64 runqueue_publish(struct runqueue *q)
 {
     struct notice *on = &board[q->cpu->id], n;
 
+    q->soon = q->head && q->head->woken;
+    if (!q->count && !on->mask) {
+        return 0;
+    }
     if (find(q, ~BIT(q->cpu->id), NULL, &n)) {
         __atomic_store_n(&on->vruntime, n.vruntime, __ATOMIC_RELAXED);
         __atomic_store_n(&on->deadline, n.deadline, __ATOMIC_RELAXED);
@@ -331,7 +384,7 @@ struct thread *runqueue_late(const struct runqueue *q, u32 to, const struct offe
 
 void runqueue_forgive(struct runqueue *q)
 {
-    struct thread *me = q->cpu->current;
+    struct thread *me = q->cpu->running;
     u64 least = 0;
     bool any = false;
 
@@ -358,4 +411,21 @@ void runqueue_forgive(struct runqueue *q)
         t->vdeadline += (u64)excess;
     }
     q->zero += (u64)excess;
+}
+
+struct runqueue *runqueue_roomiest(const struct thread *t)
+{
+    struct runqueue *best = NULL;
+    u32 least = 0;
+
+    for (u32 i = 0; i < cpu_count; i++) {
+        struct runqueue *q = runqueue_of(i);
+        u32 threads = q ? q->count + !thread_is_idle(q->cpu->running) : 0;
+        if (q && t->affinity & BIT(i) && (!best || threads < least)) {
+            best = q;
+            least = threads;
+        }
+    }
+    ASSERT(best);
+    return best;
 }

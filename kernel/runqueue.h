@@ -26,7 +26,7 @@
  * little beside what is done in between, however often others wake. */
 #define TURNS_PER_SLICE 8
 
-/* Guarded by lock. current is cpu->current. */
+/* Guarded by lock. current is cpu->running: its time counts there. */
 struct runqueue {
     struct spinlock lock;
     struct cpu *cpu;
@@ -38,6 +38,7 @@ struct runqueue {
     u64 turn_end;           /* until then none that wakes takes the place of the one that runs */
     u64 look_tsc;           /* when this CPU looks at the board again */
     bool pass;              /* current gives its turn to any other */
+    bool soon;              /* the one that waits first woke; as of the last notice */
     struct thread *waiting; /* blocked threads with a deadline, by deadline */
     struct thread *ended;   /* left by the switch that ended it, for its successor to bury */
     struct thread *leaving; /* runnable, but no longer allowed here */
@@ -64,6 +65,11 @@ static inline bool thread_is_idle(const struct thread *t)
     return !t->process;
 }
 
+static inline struct runqueue *runqueue_of(u32 cpu)
+{
+    return cpus[cpu]->runqueue;
+}
+
 /* All below: q's lock is held unless said otherwise. */
 
 void runqueue_add(struct runqueue *q, struct thread *t);
@@ -85,10 +91,19 @@ void runqueue_account(struct runqueue *q, u64 now);
 /* The thread that q's CPU runs from now on begins. */
 void runqueue_begin(struct runqueue *q, u64 now);
 
+/* t begins or ceases to count as one that wants a CPU. */
+void runqueue_count_in(struct thread *t, u64 now);
+void runqueue_count_out(struct thread *t, u64 now);
+
 /* Where t begins that is new, has slept, or comes from another queue. */
 void runqueue_place_new(struct runqueue *q, struct thread *t);
 void runqueue_place_woken(struct runqueue *q, struct thread *t, u64 now);
 void runqueue_place_moved(struct runqueue *q, struct thread *t);
+
+/* t, which blocks, is in the list of deadlines until it is taken out; the latter is harmless when
+ * it is not there. */
+void runqueue_wait(struct runqueue *q, struct thread *t);
+void runqueue_wait_no_more(struct runqueue *q, struct thread *t);
 
 /* Shows the others who waits here. Returns the CPUs that may take it, 0: nobody waits that could
  * go. */
@@ -107,5 +122,8 @@ struct thread *runqueue_late(const struct runqueue *q, u32 to, const struct offe
 /* Gives up what this queue's threads have coming if all of them lag all that waits elsewhere by
  * far: they have had this CPU, and nobody could take them. */
 void runqueue_forgive(struct runqueue *q);
+
+/* Of the CPUs that t may use, the one with the fewest threads. No lock held. */
+struct runqueue *runqueue_roomiest(const struct thread *t);
 
 #endif

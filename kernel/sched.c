@@ -14,38 +14,7 @@
 #include "kernel/vm.h"
 #include "lib/string.h"
 
-static u64 idle_mask; /* shared: CPUs that wait in arch_idle */
-
-static struct runqueue *rq_of(u32 cpu)
-{
-    return cpus[cpu]->runqueue;
-}
-
-static void wait_insert(struct runqueue *q, struct thread *t)
-{
-    struct thread **at = &q->waiting;
-
-    while (*at && (*at)->deadline <= t->deadline) {
-        at = &(*at)->wait_next;
-    }
-    t->wait_next = *at;
-    *at = t;
-    t->waiting = true;
-}
-
-static void wait_remove(struct runqueue *q, struct thread *t)
-{
-    struct thread **at = &q->waiting;
-
-    if (!t->waiting) {
-        return;
-    }
-    while (*at != t) {
-        at = &(*at)->wait_next;
-    }
-    *at = t->wait_next;
-    t->waiting = false;
-}
+static u64 idle_mask; /* shared: CPUs that wait in arch_idle() */
 
 /* The next moment at which this CPU's timer has work. A guest's slice is bounded by its own timer
  * too. */
@@ -54,7 +23,7 @@ static void arm_timer(struct runqueue *q)
     struct cpu *c = q->cpu;
     u64 at = q->waiting ? q->waiting->deadline : ~0ull;
 
-    if (!thread_is_idle(c->current)) {
+    if (!thread_is_idle(c->running)) {
         /* Whoever wakes waits until then anyway: many deadlines cost one interrupt. */
         at = MAX(at, q->turn_end);
         /* A switch that is due already arms the timer again; until then a slice that is over must
@@ -96,7 +65,7 @@ static void preempt(struct runqueue *q, const struct thread *t, u64 now)
 {
     struct cpu *c = q->cpu;
 
-    if (thread_is_idle(c->current)) {
+    if (thread_is_idle(c->running)) {
         resched(c);
         return;
     }
@@ -138,11 +107,11 @@ static void finish_switch(void)
     }
 }
 
+/* The thread that wants this CPU most, NULL: none. */
 static struct thread *pick(struct runqueue *q, struct thread *me, u64 now)
 {
     bool pass = q->pass;
-    bool may_stay =
-        !thread_is_idle(me) && me->state == THREAD_RUNNABLE && me->affinity & BIT(q->cpu->id);
+    bool may_stay = me->state == THREAD_RUNNABLE && me->affinity & BIT(q->cpu->id);
 
     q->pass = false;
     if (may_stay && (!q->count || (now < q->cpu->slice_end && !pass))) {
@@ -152,21 +121,58 @@ static struct thread *pick(struct runqueue *q, struct thread *me, u64 now)
     if (best && pass && virtual_before(me->vruntime, best->vruntime)) {
         me->vruntime = best->vruntime; /* with its turn goes what it had coming */
     }
-    return best ? best : q->cpu->idle;
+    return best;
+}
+
+/* The CPU's time is t's from now on. Who sets a hazard and finds that t does not run need not kick:
+ * t looks at its hazards later than here. */
+static void begin(struct runqueue *q, struct thread *t, u64 now)
+{
+    struct cpu *c = q->cpu;
+
+    c->slice_end = t == c->idle ? ~0ull : now + (t->woken ? turn_tsc() : slice_tsc());
+    __atomic_store_n(&c->running, t, __ATOMIC_SEQ_CST);
+    runqueue_begin(q, now);
+}
+
+static void rest(struct runqueue *q);
+static void wake_due(struct runqueue *q, u64 now);
+
+/* Who is to run, NULL: nobody. */
+static struct thread *choose(struct runqueue *q, u64 now)
+{
+    struct cpu *c = q->cpu;
+    struct thread *me = c->current;
+
+    __atomic_and_fetch(&c->hazards, ~CPU_HAZARD_RESCHED, __ATOMIC_SEQ_CST);
+    runqueue_account(q, now);
+    if (me->state != THREAD_RUNNABLE) {
+        runqueue_count_out(me, now);
+    } else if (c->running != me) { /* woken where it slept */
+        runqueue_count_in(me, now);
+        runqueue_place_woken(q, me, now);
+        c->slice_end = now;
+    }
+    return pick(q, me, now);
 }
 
 /* Lock held; released by whoever runs next. */
 static void switch_thread(struct runqueue *q)
 {
     struct cpu *c = q->cpu;
-    struct thread *me = c->current;
+    struct thread *me = c->current, *next;
     u64 now = arch_tsc();
 
-    __atomic_and_fetch(&c->hazards, ~CPU_HAZARD_RESCHED, __ATOMIC_SEQ_CST);
-    runqueue_account(q, now);
-    struct thread *next = pick(q, me, now);
+    while (!(next = choose(q, now)) && me->state == THREAD_BLOCKED) {
+        begin(q, c->idle, now);
+        rest(q);
+        now = arch_tsc();
+        wake_due(q, now);
+    }
     if (next == me) {
-        if (now >= c->slice_end) {
+        if (c->running != me) {
+            begin(q, me, now);
+        } else if (now >= c->slice_end) {
             c->slice_end = now + slice_tsc();
         }
         arm_timer(q);
@@ -175,15 +181,13 @@ static void switch_thread(struct runqueue *q)
         return;
     }
 
+    next = next ? next : c->idle;
     /* A thread that waits in a queue may be stolen, so nothing of its vCPU stays here. */
     if (me->state == THREAD_RUNNABLE && me->vcpu && c->resident == me->vcpu) {
         vcpu_evict(c);
     }
-    if (me->state != THREAD_RUNNABLE) {
-        share_change(me->process->share, me->counted, 0, now);
-        me->counted = 0;
-        q->ended = me->state == THREAD_ENDED ? me : NULL;
-    } else if (!thread_is_idle(me)) {
+    q->ended = me->state == THREAD_ENDED ? me : NULL;
+    if (me->state == THREAD_RUNNABLE) {
         me->queued_tsc = now;
         if (me->affinity & BIT(c->id)) {
             runqueue_add(q, me);
@@ -195,9 +199,8 @@ static void switch_thread(struct runqueue *q)
         runqueue_remove(q, next);
         vcpu_leave_msrs(c);
     }
-    c->slice_end = next == c->idle ? ~0ull : now + (next->woken ? turn_tsc() : slice_tsc());
     c->current = next;
-    runqueue_begin(q, now);
+    begin(q, next, now);
     c->kernel_rsp = (u64)next->stack;
     c->switches++;
     if (!(next->affinity & BIT(c->id))) {
@@ -213,10 +216,49 @@ static void switch_thread(struct runqueue *q)
 
 static bool pull(struct runqueue *q);
 
-/* Once in a slice a CPU that is busy sees to it that it does not run ahead of the others. */
+/* Is there a reason to look who shall run? */
+static bool has_work(struct runqueue *q)
+{
+    return __atomic_load_n(&q->count, __ATOMIC_SEQ_CST) ||
+           __atomic_load_n(&q->cpu->current->state, __ATOMIC_SEQ_CST) == THREAD_RUNNABLE;
+}
+
+/*
+ * Nobody wants this CPU, and so it waits in the context of the thread that blocked here last: its
+ * vCPU, its address space and its stack stay where they are, and if it wakes first, nothing has to
+ * be switched. Until then the CPU's time is the idle thread's. Lock held before and after.
+ *
+ * No wake-up is lost. Whoever brings work does two things under the queue's lock: he queues a
+ * thread or makes the sleeping one runnable, then sets RESCHED, and kicks unless it was set. Here
+ * RESCHED is cleared first, then all is looked at (which the atomic operations order): so either
+ * the work is seen, or RESCHED was set after it had been cleared, with a kick. That kick is pending
+ * when it comes before the HLT, for interrupts are off until then. Who shows a thread on the board
+ * looks at idle_mask later, and here the board is looked at after that was set.
+ */
+static void rest(struct runqueue *q)
+{
+    struct cpu *c = q->cpu;
+
+    arm_timer(q);
+    spin_unlock(&q->lock);
+    if (!pull(q)) {
+        __atomic_or_fetch(&idle_mask, BIT(c->id), __ATOMIC_SEQ_CST);
+        if (!has_work(q) && !__atomic_load_n(&c->hazards, __ATOMIC_SEQ_CST) && !board_has(c->id)) {
+            arch_idle();
+        }
+        __atomic_and_fetch(&idle_mask, ~BIT(c->id), __ATOMIC_SEQ_CST);
+    }
+    if (UNLIKELY(__atomic_load_n(&c->hazards, __ATOMIC_SEQ_CST) & ~CPU_HAZARD_RESCHED)) {
+        kernel_idle_hazards();
+    }
+    spin_lock(&q->lock);
+}
+
+/* Once in a slice a CPU that is busy sees to it that it does not run ahead of the others; if one
+ * that woke is next, for a short turn, then what comes after that is looked at. */
 static void look_around(struct runqueue *q)
 {
-    if (!thread_is_idle(q->cpu->current) && arch_tsc() >= q->look_tsc) {
+    if (!q->soon && !thread_is_idle(q->cpu->running) && arch_tsc() >= q->look_tsc) {
         pull(q);
     }
 }
@@ -240,23 +282,14 @@ void sched_pass(void)
 
 void sched_prepare_block(void)
 {
-    struct cpu *c = cpu_this();
-    struct runqueue *q = c->runqueue;
-
-    spin_lock(&q->lock);
     /* before the caller looks at its condition: sched_wake() looks the other way round */
-    __atomic_store_n(&c->current->state, THREAD_BLOCKED, __ATOMIC_SEQ_CST);
-    spin_unlock(&q->lock);
+    __atomic_store_n(&cpu_this()->current->state, THREAD_BLOCKED, __ATOMIC_SEQ_CST);
 }
 
 void sched_cancel_block(void)
 {
-    struct cpu *c = cpu_this();
-    struct runqueue *q = c->runqueue;
-
-    spin_lock(&q->lock);
-    c->current->state = THREAD_RUNNABLE;
-    spin_unlock(&q->lock);
+    /* one that wakes it at the same time does the same */
+    __atomic_store_n(&cpu_this()->current->state, THREAD_RUNNABLE, __ATOMIC_RELEASE);
 }
 
 bool sched_block(u64 deadline)
@@ -276,30 +309,25 @@ bool sched_block(u64 deadline)
     me->timed_out = false;
     me->deadline = deadline;
     if (deadline != ~0ull) {
-        wait_insert(q, me);
+        runqueue_wait(q, me);
     }
     switch_thread(q);
     return !me->timed_out;
 }
 
-/* A thread that does not run counts as one that wants to. */
-static void count_in(struct thread *t, u64 now)
-{
-    t->counted = t->weight;
-    t->queued_tsc = now;
-    t->woken = true;
-    share_change(t->process->share, 0, t->weight, now);
-}
-
-/* A blocked thread of q becomes runnable; lock held. A thread that is blocked but still on its way
- * into switch_thread() is not queued here: the switch finds it runnable. */
+/* A blocked thread of q becomes runnable; lock held. One in whose context its CPU still is, or
+ * sleeps, is not queued: switch_thread() finds it runnable. */
 static void make_runnable(struct runqueue *q, struct thread *t)
 {
-    wait_remove(q, t);
-    t->state = THREAD_RUNNABLE;
-    if (t != q->cpu->current) {
+    runqueue_wait_no_more(q, t);
+    __atomic_store_n(&t->state, THREAD_RUNNABLE, __ATOMIC_RELAXED);
+    if (t == q->cpu->current) {
+        if (t != q->cpu->running) {
+            resched(q->cpu);
+        }
+    } else {
         u64 now = arch_tsc();
-        count_in(t, now);
+        runqueue_count_in(t, now);
         runqueue_account(q, now);
         runqueue_place_woken(q, t, now);
         runqueue_add(q, t);
@@ -313,7 +341,7 @@ static struct runqueue *lock_thread(struct thread *t)
 {
     for (;;) {
         u32 cpu = __atomic_load_n(&t->cpu, __ATOMIC_ACQUIRE);
-        struct runqueue *q = rq_of(cpu);
+        struct runqueue *q = runqueue_of(cpu);
         spin_lock(&q->lock);
         if (__atomic_load_n(&t->cpu, __ATOMIC_ACQUIRE) == cpu) {
             return q;
@@ -322,20 +350,22 @@ static struct runqueue *lock_thread(struct thread *t)
     }
 }
 
-void sched_wake(struct thread *t)
+bool sched_wake(struct thread *t)
 {
     /* What it waits for was set before this look, and it looks for that after it set its state: one
      * of the two sees the other. So to wake a thread again and again that does not sleep disturbs
      * no other CPU. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (__atomic_load_n(&t->state, __ATOMIC_SEQ_CST) != THREAD_BLOCKED) {
-        return;
+        return false;
     }
     struct runqueue *q = lock_thread(t);
-    if (t->state == THREAD_BLOCKED) {
+    bool slept = t->state == THREAD_BLOCKED;
+    if (slept) {
         make_runnable(q, t);
     }
     spin_unlock(&q->lock);
+    return slept;
 }
 
 /* --- balance --- */
@@ -374,7 +404,7 @@ static struct thread *take(struct runqueue *q, u32 to, const struct offer *own)
 /* Takes the thread that is latest elsewhere if it should run before those of this queue. */
 static bool pull(struct runqueue *q)
 {
-    struct thread *me = q->cpu->current;
+    struct thread *me = q->cpu->running;
     struct offer own;
 
     spin_lock(&q->lock);
@@ -382,23 +412,29 @@ static bool pull(struct runqueue *q)
     runqueue_forgive(q);
     bool stays = !thread_is_idle(me) && me->state == THREAD_RUNNABLE && !q->pass;
     const struct thread *best = runqueue_best(q, stays ? me : NULL);
-    bool soon = best && best->woken; /* for a short turn: what comes then is to be looked at */
     if (best) {
         own = (struct offer){best->vdeadline, best->vslice, runqueue_now(q)};
     }
-    q->look_tsc = soon ? 0 : me->started_tsc + slice_tsc();
+    q->look_tsc = me->started_tsc + slice_tsc();
     spin_unlock(&q->lock);
-    if (soon) {
-        return false;
-    }
 
     s32 from = board_latest(q, best ? &own : NULL);
-    struct thread *t = from >= 0 ? take(rq_of((u32)from), q->cpu->id, best ? &own : NULL) : NULL;
+    struct thread *t =
+        from >= 0 ? take(runqueue_of((u32)from), q->cpu->id, best ? &own : NULL) : NULL;
     if (t) {
         q->cpu->steals++;
         put(q, t, runqueue_place_moved);
     }
     return t;
+}
+
+static void wake_due(struct runqueue *q, u64 now)
+{
+    while (q->waiting && q->waiting->deadline <= now) {
+        struct thread *t = q->waiting;
+        t->timed_out = true;
+        make_runnable(q, t);
+    }
 }
 
 void sched_tick(void)
@@ -407,47 +443,28 @@ void sched_tick(void)
     struct runqueue *q = c->runqueue;
     u64 now = arch_tsc();
 
+    if (thread_is_idle(c->running)) {
+        return; /* rest() is about to look by itself */
+    }
     spin_lock(&q->lock);
     runqueue_account(q, now);
-    while (q->waiting && q->waiting->deadline <= now) {
-        struct thread *t = q->waiting;
-        t->timed_out = true;
-        make_runnable(q, t);
-    }
-    if (!thread_is_idle(c->current) && now >= c->slice_end) {
+    wake_due(q, now);
+    if (now >= c->slice_end) {
         resched(c);
     }
     arm_timer(q);
     spin_unlock(&q->lock);
 }
 
-/* Of the CPUs that t may use, the one with the fewest threads. */
-static struct runqueue *roomiest(const struct thread *t)
-{
-    struct runqueue *best = NULL;
-    u32 least = 0;
-
-    for (u32 i = 0; i < cpu_count; i++) {
-        struct runqueue *q = rq_of(i);
-        u32 threads = q ? q->count + !thread_is_idle(q->cpu->current) : 0;
-        if (q && t->affinity & BIT(i) && (!best || threads < least)) {
-            best = q;
-            least = threads;
-        }
-    }
-    ASSERT(best);
-    return best;
-}
-
 static void move(struct thread *t)
 {
-    put(roomiest(t), t, runqueue_place_moved);
+    put(runqueue_roomiest(t), t, runqueue_place_moved);
 }
 
 void sched_add(struct thread *t)
 {
-    count_in(t, arch_tsc());
-    put(roomiest(t), t, runqueue_place_new);
+    runqueue_count_in(t, arch_tsc());
+    put(runqueue_roomiest(t), t, runqueue_place_new);
 }
 
 void sched_set(struct thread *t, u32 weight, u64 affinity)
@@ -469,6 +486,7 @@ void sched_set(struct thread *t, u32 weight, u64 affinity)
     /* a vCPU that is resident here must be evicted by its own CPU: the next switch sees to it */
     bool go = queued && !(affinity & BIT(q->cpu->id)) && !(t->vcpu && t->vcpu->cpu >= 0);
     if (queued && !go) {
+        runqueue_deadline(t);
         runqueue_add(q, t);
     }
     show(q);
@@ -485,7 +503,7 @@ static struct cpu *runs_on(const struct thread *t)
 {
     struct cpu *c = cpus[__atomic_load_n(&t->cpu, __ATOMIC_ACQUIRE)];
 
-    return __atomic_load_n(&c->current, __ATOMIC_ACQUIRE) == t ? c : NULL;
+    return __atomic_load_n(&c->running, __ATOMIC_ACQUIRE) == t ? c : NULL;
 }
 
 void sched_kick(struct thread *t, void (*interrupt)(struct cpu *))
@@ -553,6 +571,7 @@ void sched_init_cpu(struct cpu *c)
     ASSERT(q && idle);
     q->cpu = c;
     idle->object = (struct object){OBJECT_THREAD, 1, NULL};
+    idle->state = THREAD_BLOCKED; /* for ever */
     idle->weight = WEIGHT_NORMAL;
     idle->cpu = c->id;
     idle->affinity = BIT(c->id);
@@ -560,6 +579,7 @@ void sched_init_cpu(struct cpu *c)
     idle->stack = (void *)c->kernel_rsp;
     c->idle = idle;
     c->current = idle;
+    c->running = idle;
     c->slice_end = ~0ull;
     c->deadline = ~0ull;
     __atomic_store_n(&c->runqueue, q, __ATOMIC_RELEASE);
@@ -567,21 +587,10 @@ void sched_init_cpu(struct cpu *c)
 
 void sched_start(void)
 {
-    struct cpu *c = cpu_this();
-    struct runqueue *q = c->runqueue;
+    struct runqueue *q = cpu_this()->runqueue;
 
     for (;;) {
-        kernel_idle_hazards();
-        if (q->count || pull(q)) {
-            sched_yield();
-            continue;
-        }
-        /* From here on a waker kicks this CPU; what came before is seen by the check. */
-        __atomic_or_fetch(&idle_mask, BIT(c->id), __ATOMIC_SEQ_CST);
-        if (!__atomic_load_n(&q->count, __ATOMIC_SEQ_CST) &&
-            !__atomic_load_n(&c->hazards, __ATOMIC_SEQ_CST) && !board_has(c->id)) {
-            arch_idle();
-        }
-        __atomic_and_fetch(&idle_mask, ~BIT(c->id), __ATOMIC_SEQ_CST);
+        spin_lock(&q->lock);
+        switch_thread(q);
     }
 }

@@ -46,8 +46,8 @@ void sched_cancel_block(void);
 bool sched_block(u64 deadline);
 
 /* Makes a blocked thread runnable; harmless otherwise, and cheap when it is not blocked. From any
- * CPU, after what the thread waits for was set. */
-void sched_wake(struct thread *t);
+ * CPU, after what the thread waits for was set. Was it blocked? Then it looks for that again. */
+bool sched_wake(struct thread *t);
 
 /* Time has passed on this CPU: wakes the threads whose deadline is due, ends the slice (sets
  * CPU_HAZARD_RESCHED). Called by the timer interrupt and by the TIMER exit. */

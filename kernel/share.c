@@ -16,25 +16,32 @@ static void advance(struct share *s, u64 now)
     }
 }
 
-/* Read without the lock by share_slice(). */
+/* Both are read without the lock, too. */
 static void set_runnable(struct share *s, u64 sum)
 {
     __atomic_store_n(&s->runnable, sum, __ATOMIC_RELAXED);
 }
 
-void share_change(struct share *s, u32 from, u32 to, u64 now)
+static void set_used(struct share *s, u64 used)
+{
+    __atomic_store_n(&s->used, used, __ATOMIC_RELAXED);
+}
+
+u64 share_change(struct share *s, u32 from, u32 to, u64 now)
 {
     spin_lock(&s->lock);
     advance(s, now);
     set_runnable(s, s->runnable - from + to);
+    u64 clock = s->clock;
     spin_unlock(&s->lock);
+    return clock;
 }
 
 u64 share_charge(struct share *s, u64 now, u64 ran)
 {
     spin_lock(&s->lock);
     advance(s, now);
-    s->used += share_virtual(s, 1, ran);
+    set_used(s, s->used + share_virtual(s, 1, ran));
     u64 clock = s->clock;
     spin_unlock(&s->lock);
     return clock;
@@ -55,14 +62,13 @@ u64 share_slice(const struct share *s, u32 weight, u64 slice_tsc)
 u64 share_now(struct share *s, u64 now, u64 slice_tsc, u64 most)
 {
     u64 low = now - share_virtual(s, 1, slice_tsc), high = now + most;
+    u64 used = __atomic_load_n(&s->used, __ATOMIC_RELAXED);
 
-    spin_lock(&s->lock);
-    if (virtual_before(s->used, low)) {
-        s->used = low;
-    } else if (virtual_before(high, s->used)) {
-        s->used = high;
+    if (virtual_before(used, low) || virtual_before(high, used)) {
+        spin_lock(&s->lock);
+        used = virtual_before(used, low) ? low : high;
+        set_used(s, used);
+        spin_unlock(&s->lock);
     }
-    u64 used = s->used;
-    spin_unlock(&s->lock);
     return used;
 }

@@ -29,8 +29,9 @@ struct share {
     u64 used; /* virtual time of the share as a whole: what its threads had, by its weight */
 };
 
-/* The weight of one of its threads changes; 0: it is not runnable. */
-void share_change(struct share *s, u32 from, u32 to, u64 now);
+/* The weight of one of its threads changes; 0: it is not runnable. Returns the integral until now.
+ */
+u64 share_change(struct share *s, u32 from, u32 to, u64 now);
 
 /* One of its threads has had a CPU for ran ticks. Returns the integral until now. */
 u64 share_charge(struct share *s, u64 now, u64 ran);

@@ -97,7 +97,7 @@ static s64 info_cpu(const struct call *k, union info *out)
     u64 idle = c->idle_tsc, since = c->idle->started_tsc, now = arch_tsc();
 
     /* an idle CPU has no tick that would keep its account up to date */
-    if (__atomic_load_n(&c->current, __ATOMIC_RELAXED) == c->idle && now > since) {
+    if (__atomic_load_n(&c->running, __ATOMIC_RELAXED) == c->idle && now > since) {
         idle += now - since;
     }
     out->cpu = (struct system_cpu){idle,      c->user_tsc, c->interrupts, c->switches,

@@ -143,8 +143,7 @@ static void wake(struct vcpu *v, void (*interrupt)(struct cpu *))
 {
     struct thread *t = v->thread;
 
-    if (t) {
-        sched_wake(t);
+    if (t && !sched_wake(t)) {
         sched_kick(t, interrupt);
     }
 }

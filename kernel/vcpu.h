@@ -64,7 +64,7 @@ struct vcpu {
     /* The exit that SYS_VCPU_RUN returns. */
     struct vcpu_exit exit;
     u64 guest_tsc, start_tsc;
-    u64 clock_tsc; /* until when guest_tsc is charged; vcpu_run() starts it */
+    u64 clock_tsc; /* until when guest_tsc is charged, and what exit_hazards() takes for now */
 
     void *backend; /* struct vmx_vcpu or struct svm_vcpu, owned by the backend */
 };

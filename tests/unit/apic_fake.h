@@ -86,6 +86,7 @@ static inline void fake_reset(void)
     memset(notified, 0, sizeof(notified));
     now = 1000000000;
     vm.cpuid = &fake_cpuid;
+    vm.cpus = FAKE_VCPUS;
     fake_cpuid.crystal_shift = 0;
     for (u32 i = 0; i < FAKE_VCPUS; i++) {
         vcpu[i].vm = &vm;

@@ -207,6 +207,7 @@ u32 vmx_exit_slow(struct vcpu *v, u32 fast_answer)
 
     if (fast_answer == VMX_LAUNCH) { /* settled already */
         v->launched = 1;
+        vcpu_charge(v, arch_tsc());
         again = exit_hazards(v);
     } else {
         decode(v, &x);
