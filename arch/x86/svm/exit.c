@@ -13,6 +13,9 @@
 #include "kernel/vm.h"
 #include "lib/hw/x86.h"
 
+/* Without a pause filter, a loop that waits may go on for 1/16384 s between two exits. */
+#define PAUSED_SHIFT 14
+
 /* What an exit code says by itself. */
 static const struct plain {
     u8 kind;      /* plus 1; 0: see decode() */
@@ -202,12 +205,19 @@ static bool enter(struct vcpu *v, struct exit *x)
         s->checked = true;
         svm_check(v);
     }
-    lapic_timer_bound(MIN(cpu_this()->slice_end, v->apic.timer_tsc));
+    u64 end = MIN(cpu_this()->slice_end, v->apic.timer_tsc);
+    if (s->paused) {
+        c->intercept[0] &= ~(u32)INTERCEPT_PAUSE;
+        end = MIN(end, arch_tsc() + (arch_tsc_hz >> PAUSED_SHIFT));
+    }
+    lapic_timer_bound(end);
     svm_enter(v, arch_pool_hpa(c).v, host->host.v);
     v->gpr[GPR_RAX] = c->rax;
     v->cr2 = c->cr2;
     guest_fpu_sync(v);
     s->next_rip = c->next_rip;
+    s->paused = c->exit_code == SVM_PAUSE && !(svm_caps.features & SVM_FEATURE_PAUSE_FILTER);
+    c->intercept[0] |= (u32)INTERCEPT_PAUSE;
     bool own_step = svm_take_events(v);
     if (UNLIKELY(!is_told(c))) {
         v->exit.kind = VX_DECODE;

@@ -30,8 +30,8 @@
 
 #define FIRST_INTERCEPTS                                                                           \
     (INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_VINTR | INTERCEPT_RDPMC |         \
-     INTERCEPT_CPUID | INTERCEPT_RSM | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA |        \
-     INTERCEPT_IO | INTERCEPT_MSR | INTERCEPT_FERR | INTERCEPT_SHUTDOWN)
+     INTERCEPT_CPUID | INTERCEPT_RSM | INTERCEPT_INVD | INTERCEPT_PAUSE | INTERCEPT_HLT |          \
+     INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR | INTERCEPT_FERR | INTERCEPT_SHUTDOWN)
 #define SECOND_INTERCEPTS                                                                          \
     (INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |  \
      INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_ICEBP | INTERCEPT_WBINVD | INTERCEPT_MONITOR |  \
@@ -227,7 +227,6 @@ static void init_controls(struct vcpu *v)
     c->intercept[1] = SECOND_INTERCEPTS;
     c->intercept[2] = THIRD_INTERCEPTS;
     if (svm_caps.features & SVM_FEATURE_PAUSE_FILTER) {
-        c->intercept[0] |= (u32)INTERCEPT_PAUSE;
         c->pause_count = PAUSE_COUNT;
         c->pause_threshold = PAUSE_THRESHOLD;
     }

@@ -17,6 +17,7 @@ struct svm_vcpu {
     bool debug_live; /* DR0 to DR3 of the CPU are the guest's while it is resident */
     bool mce;        /* CR4.MCE as the guest sees it; in truth it is always set */
     bool window;     /* an interrupt waits until the guest can take it */
+    bool paused;     /* a PAUSE has exited, and is let through */
     u64 debugctl;
     u64 next_rip; /* behind the instruction that exited */
     u8 gpr;       /* of a MOV CR, as ring 3 has told */
