@@ -102,6 +102,9 @@ static void hypervisor(void)
 
         test_note("leaf %x: %x %x %x %x", leaf, h.eax, h.ebx, h.ecx, h.edx);
     }
+    CHECK_EQ(cpuid(0x40000100, 0).ebx, 0x4b4d564b); /* "KVMK", for who goes by that name */
+    CHECK_EQ(cpuid(0x40000100, 0).eax, 0x40000101);
+    CHECK_EQ(cpuid(0x40000101, 0).eax, BIT(1)); /* and none of its interfaces: no I/O delay alone */
     if (r.eax >= 0x40000010) {
         u64 khz = cpuid(0x40000010, 0).eax;
         struct cpuid crystal = cpuid(0x15, 0);
