@@ -9,6 +9,7 @@
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/boot.h"
 #include "kernel/kmem.h"
+#include "kernel/log.h"
 #include "kernel/vm.h"
 #include "lib/hw/x86.h"
 #include "lib/string.h"
@@ -38,6 +39,9 @@ bool vmx_apicv_init(hpa_t bitmap)
 {
     msr_bitmap[0] = bitmap;
     vmx_caps.posted = vmx_caps.posted && !posts_wrong();
+    klog("APIC virtualization: %s", !vmx_caps.apicv   ? "none"
+                                    : vmx_caps.posted ? "with posted interrupts"
+                                                      : "without posted interrupts");
     if (!vmx_caps.apicv) {
         return true;
     }
