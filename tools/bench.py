@@ -33,6 +33,8 @@ ROWS = {
     "hlt-wake": ("out of HLT by a timer", None, 900, None),
     "pio-ring3": ("port write settled in ring 3", None, 600, 700),
     "ioapic-ring3": ("IOAPIC register settled in ring 3", None, 900, 1000),
+    "mmio-rmw": ("device register read and written by one instruction", None, 2000, 1200),
+    "mmio-code16": ("device register read by 16-bit code", None, 2000, 1900),
     "ept-touch-4k": ("first touch of a 4 KiB page, beside zeroing", None, 900, None),
     "cow-write": ("first write to a shared page, beside the copy", None, 1200, None),
     "fork-1g": ("fork of a running 1 GiB guest", None, 50000, None),
