@@ -75,13 +75,7 @@ static u64 more_bits(u32 reg)
 
 static bool ready(enum apic_mode mode)
 {
-    if (!apic_present()) {
-        test_skip("no local APIC");
-        return false;
-    }
-    irq_available();
-    if (mode == APIC_MODE_X2APIC && !apic_has_x2()) {
-        test_skip("no x2APIC");
+    if (!apic_offers(mode)) {
         return false;
     }
     irq_expect(32, 255);

@@ -14,13 +14,7 @@
 
 static bool begin(enum apic_mode mode)
 {
-    if (!apic_present()) {
-        test_skip("no local APIC");
-        return false;
-    }
-    irq_available();
-    if (mode == APIC_MODE_X2APIC && !apic_has_x2()) {
-        test_skip("no x2APIC");
+    if (!apic_offers(mode)) {
         return false;
     }
     apic_set_mode(mode);
@@ -86,6 +80,10 @@ static void tpr(void)
         CHECK_EQ(read_cr8(), class);
         CHECK_EQ(apic_read(APIC_TPR), class << 4);
     }
+    apic_write(APIC_TPR, 0x31);
+    write_cr8(3);
+    CHECK_EQ(apic_read(APIC_TPR), 0x30);
+    write_cr8(15);
     irq_forget();
     irq_raise(0xef);
     cpu_sti();

@@ -21,40 +21,41 @@
 
 enum { PAGE_R = 1, PAGE_W = 2, MSR_R = 4, MSR_W = 8, READ = PAGE_R | MSR_R, ALL = 15 };
 
+#define SENSOR (APIC_VECTOR | APIC_DELIVERY | LVT_MASKED)
+#define PIN    (SENSOR | LVT_ACTIVE_LOW | APIC_LEVEL)
+#define ICR    (APIC_VECTOR | APIC_DELIVERY | ICR_LOGICAL | ICR_ASSERT | APIC_LEVEL | ICR_SHORTHAND)
+
 /* By offset / 16. A write stores the bits of keep; those of ignore may be set, without effect; all
  * others are reserved. */
 static const struct {
-    u32 keep, ignore;
-    u32 access;
+    u32 access, keep, ignore;
 } rules[64] = {
-#define RULE(offset) [(offset) / 16]
-#define BANK(offset) [(offset) / 16 ...(offset) / 16 + 7]
-    RULE(APIC_ID) = {0,                                                                                0,         READ                   },
-    RULE(APIC_VERSION) = {0,                                                                                0,         READ                   },
-    RULE(APIC_TPR) = {0xff,                                                                             0,         ALL                    },
-    RULE(APIC_PPR) = {0,                                                                                0,         READ                   },
-    RULE(APIC_EOI) = {0,                                                                                0,         PAGE_R | PAGE_W | MSR_W},
-    RULE(APIC_LDR) = {0xff000000,                                                                       0,         READ | PAGE_W          },
-    RULE(APIC_DFR) = {DFR_MODEL,                                                                        0,         PAGE_R | PAGE_W        },
-    RULE(APIC_SVR) = {SVR_VECTOR | SVR_ENABLE | SVR_SUPPRESS_EOI,                                       0,         ALL                    },
-    BANK(APIC_ISR) = {0,                                                                                0,         READ                   },
-    BANK(APIC_TMR) = {0,                                                                                0,         READ                   },
-    BANK(APIC_IRR) = {0,                                                                                0,         READ                   },
-    RULE(APIC_ESR) = {0,                                                                                0,         ALL                    },
-    RULE(APIC_ICR) = {APIC_VECTOR | APIC_DELIVERY | ICR_LOGICAL | ICR_ASSERT | APIC_LEVEL |
-                          ICR_SHORTHAND,                                          APIC_BUSY, ALL                    },
-    RULE(APIC_ICR_HIGH) = {0xff000000,                                                                       0,         PAGE_R | PAGE_W        },
-    RULE(APIC_LVT_TIMER) = {APIC_VECTOR | LVT_MASKED | LVT_TIMER_MODE,                                        APIC_BUSY, ALL                    },
-    RULE(APIC_LVT_THERMAL) = {APIC_VECTOR | APIC_DELIVERY | LVT_MASKED,                                         APIC_BUSY, ALL                    },
-    RULE(APIC_LVT_PMC) = {APIC_VECTOR | APIC_DELIVERY | LVT_MASKED,                                         APIC_BUSY, ALL                    },
-    [APIC_LVT_LINT0 / 16 ... APIC_LVT_LINT1 / 16] = {APIC_VECTOR | APIC_DELIVERY | LVT_ACTIVE_LOW |
-                                                         APIC_LEVEL | LVT_MASKED,
-                     APIC_BUSY | LVT_REMOTE_IRR,                                                                  ALL                    },
-    RULE(APIC_LVT_ERROR) = {APIC_VECTOR | LVT_MASKED,                                                         APIC_BUSY, ALL                    },
-    RULE(APIC_TIMER_INITIAL) = {~0u,                                                                              0,         ALL                    },
-    RULE(APIC_TIMER_CURRENT) = {0,                                                                                0,         READ                   },
-    RULE(APIC_TIMER_DIVIDE) = {DIVIDE_BITS,                                                                      0,         ALL                    },
-    RULE(APIC_SELF_IPI) = {APIC_VECTOR,                                                                      0,         MSR_W                  },
+#define RULE(name, ...) [APIC_##name / 16] = {__VA_ARGS__}
+#define BANK(name, ...) [APIC_##name / 16 ... APIC_##name / 16 + 7] = {__VA_ARGS__}
+    RULE(ID, READ, 0, 0),
+    RULE(VERSION, READ, 0, 0),
+    RULE(TPR, ALL, 0xff, 0),
+    RULE(PPR, READ, 0, 0),
+    RULE(EOI, PAGE_R | PAGE_W | MSR_W, 0, 0),
+    RULE(LDR, READ | PAGE_W, 0xff000000, 0),
+    RULE(DFR, PAGE_R | PAGE_W, DFR_MODEL, 0),
+    RULE(SVR, ALL, SVR_VECTOR | SVR_ENABLE | SVR_SUPPRESS_EOI, 0),
+    BANK(ISR, READ, 0, 0),
+    BANK(TMR, READ, 0, 0),
+    BANK(IRR, READ, 0, 0),
+    RULE(ESR, ALL, 0, 0),
+    RULE(ICR, ALL, ICR, APIC_BUSY),
+    RULE(ICR_HIGH, PAGE_R | PAGE_W, 0xff000000, 0),
+    RULE(LVT_TIMER, ALL, APIC_VECTOR | LVT_MASKED | LVT_TIMER_MODE, APIC_BUSY),
+    RULE(LVT_THERMAL, ALL, SENSOR, APIC_BUSY),
+    RULE(LVT_PMC, ALL, SENSOR, APIC_BUSY),
+    RULE(LVT_LINT0, ALL, PIN, APIC_BUSY | LVT_REMOTE_IRR),
+    RULE(LVT_LINT1, ALL, PIN, APIC_BUSY | LVT_REMOTE_IRR),
+    RULE(LVT_ERROR, ALL, APIC_VECTOR | LVT_MASKED, APIC_BUSY),
+    RULE(TIMER_INITIAL, ALL, ~0u, 0),
+    RULE(TIMER_CURRENT, READ, 0, 0),
+    RULE(TIMER_DIVIDE, ALL, DIVIDE_BITS, 0),
+    RULE(SELF_IPI, MSR_W, APIC_VECTOR, 0),
 };
 
 /* --- priorities --- */
@@ -422,16 +423,15 @@ static void write_register(struct vcpu *v, u32 offset, u32 value)
         write_svr(v, value);
         break;
     case APIC_DFR:
-        REG(a, APIC_DFR) = value | ~(u32)DFR_MODEL;
-        publish(a);
-        break;
     case APIC_LDR:
-        REG(a, APIC_LDR) = value;
+        REG(a, offset) = value | (offset == APIC_DFR ? ~(u32)DFR_MODEL : 0);
         publish(a);
         break;
     case APIC_TIMER_INITIAL:
-        REG(a, offset) = value;
-        apic_timer_start(v, value);
+        if (!(REG(a, APIC_LVT_TIMER) & LVT_TIMER_DEADLINE)) {
+            REG(a, offset) = value;
+            apic_timer_start(v, value);
+        }
         break;
     case APIC_TIMER_DIVIDE:
         apic_timer_divide(v, value);
@@ -548,9 +548,10 @@ u32 apic_cr8(const struct vcpu *v)
     return REG(&v->apic, APIC_TPR) >> 4;
 }
 
+/* SDM 3A "Interaction of Task Priorities between CR8 and APIC": the lower half of TPR becomes 0. */
 void apic_set_cr8(struct vcpu *v, u32 value)
 {
-    if (value != apic_cr8(v)) {
+    if (value << 4 != REG(&v->apic, APIC_TPR)) {
         if (v->apic.virtualized) {
             apic_refresh(&v->apic);
         }

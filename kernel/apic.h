@@ -60,7 +60,7 @@ struct apic {
      * notification" in bit 0 of news[0]. There is no IOMMU, which alone would want the rest. */
     u64 edge[4] ALIGNED(64); /* vectors that came in edge-triggered */
     u64 news[4];             /* [0], [1]: some bit of edge, of level, is set */
-    u64 level[4];            /* vectors that came in level-triggered */
+    u64 level[4];            /* vectors that came in level-triggered, and illegal ones */
     u32 posted;              /* in the guest the CPU takes what is in edge */
     u32 address;             /* APIC_AT_* */
     u32 start;               /* APIC_START_*: INIT and SIPI that came in */

@@ -45,7 +45,7 @@ static bool matches(const struct apic_message *m, const struct vcpu *v, const st
         return false;
     }
     /* a disabled one takes NMI, INIT and SIPI only */
-    if (!(at & APIC_AT_SOFTWARE) && (m->mode == APIC_FIXED || m->mode == APIC_LOWEST)) {
+    if (!(at & APIC_AT_SOFTWARE) && (m->mode <= APIC_LOWEST || m->mode == APIC_EXTINT)) {
         return false;
     }
     switch (m->shorthand) {
@@ -74,22 +74,23 @@ static void announce(struct vcpu *v, u32 hazard)
 /* A CPU that takes a vector by itself leaves TMR alone, so one that has been level-triggered is
  * collected by the thread. Should a notification under way take it all the same, then its EOI is
  * told to ring 3, where no line waits for it. */
-static bool is_posted(const struct apic *a, u32 vector, bool level)
+static bool is_posted(const struct apic *a, u32 vector)
 {
-    return !level && __atomic_load_n(&a->posted, __ATOMIC_SEQ_CST) &&
-           !(__atomic_load_n(&APIC_REG(a, APIC_TMR + vector / 32 * 16), __ATOMIC_RELAXED) >>
-                 vector % 32 &
-             1);
+    const u32 *tmr = &APIC_REG(a, APIC_TMR + vector / 32 * 16);
+
+    return __atomic_load_n(&a->posted, __ATOMIC_SEQ_CST) &&
+           !(__atomic_load_n(tmr, __ATOMIC_RELAXED) >> vector % 32 & 1);
 }
 
 static void put_vector(struct vcpu *v, u32 vector, bool level)
 {
     struct apic *a = &v->apic;
-    u64 *to = level ? a->level : a->edge;
+    bool thread = level || vector < APIC_MIN_VECTOR; /* it alone can take that */
+    u64 *to = thread ? a->level : a->edge;
 
     __atomic_or_fetch(&to[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
-    u64 told = __atomic_exchange_n(&a->news[level], 1, __ATOMIC_SEQ_CST);
-    if (!is_posted(a, vector, level)) {
+    u64 told = __atomic_exchange_n(&a->news[thread], 1, __ATOMIC_SEQ_CST);
+    if (thread || !is_posted(a, vector)) {
         announce(v, VCPU_HAZARD_EVENT);
     } else if (!told) { /* else another is about to */
         vcpu_set_hazard(v, VCPU_HAZARD_POSTED);

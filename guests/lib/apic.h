@@ -30,6 +30,9 @@ void apic_join(void);
  */
 void apic_reset(void);
 
+/* For a test in that mode: is there one, initialized? False: the test is skipped. */
+bool apic_offers(enum apic_mode mode);
+
 u32 apic_read(u32 reg);
 void apic_write(u32 reg, u32 value);
 

@@ -143,13 +143,13 @@ static void test_msrs(void **state)
         {APIC_LVT_CMCI,      false, 1,           0          },
         {APIC_ICR,           true,  0x400000055, 0x2055     },
         {APIC_ICR_HIGH,      false, 1,           0          },
+        {APIC_TIMER_INITIAL, true,  0xffffffff,  0x100000000}, /* while it counts */
         {APIC_LVT_TIMER,     true,  0x700ff,     0x80000    },
         {APIC_LVT_THERMAL,   true,  0x107ff,     0x20000    },
         {APIC_LVT_PMC,       true,  0x107ff,     0x8000     },
         {APIC_LVT_LINT0,     true,  0x1a7ff,     0x20000    },
         {APIC_LVT_LINT1,     true,  0x1a7ff,     0x800      },
         {APIC_LVT_ERROR,     true,  0x100ff,     0x100      },
-        {APIC_TIMER_INITIAL, true,  0xffffffff,  0x100000000},
         {APIC_TIMER_CURRENT, true,  1,           0          },
         {APIC_TIMER_DIVIDE,  true,  0xb,         0x4        },
         {APIC_SELF_IPI,      false, 0xff,        0x100      },
@@ -338,8 +338,9 @@ static void test_tpr(void **state)
     assert_int_equal(apic_page_read(v, APIC_TPR), 0x30);
     assert_int_equal(deliver(v), 0x4f);
     apic_page_write(v, APIC_TPR, 0x31);
-    apic_set_cr8(v, 3); /* no change of what CR8 shows keeps the rest */
-    assert_int_equal(apic_page_read(v, APIC_TPR), 0x31);
+    apic_set_cr8(v, 3); /* clears what CR8 does not show */
+    assert_int_equal(apic_page_read(v, APIC_TPR), 0x30);
+    assert_int_equal(apic_page_read(v, APIC_PPR), 0x40); /* in service */
 }
 
 static void test_eoi_looks_again(void **state)

@@ -246,6 +246,13 @@ static void test_posted(void **state)
     assert_int_equal(woken[1], 1);
     assert_int_equal(w->hazards, VCPU_HAZARD_EVENTS);
     assert_int_equal(deliver(w), 0x83);
+    /* an illegal vector has no bit anywhere */
+    send(1, 0x0f);
+    assert_int_equal(notified[1], 3);
+    take_posted(w);
+    assert_int_equal(APIC_REG(&w->apic, APIC_IRR), 0);
+    assert_int_equal(deliver(w), 0);
+    assert_int_equal(w->apic.errors, ESR_RECEIVE_VECTOR);
     /* to itself: no notification */
     v->apic.posted = 1;
     send(0xff, 0x94);
@@ -350,9 +357,13 @@ static void test_extint(void **state)
     assert_true(apic_extint(v));
     apic_set_line(&vm, false);
     assert_false(apic_extint(v));
-    /* by a message, from an IOAPIC */
+    /* by a message, from an IOAPIC, unless software has disabled the receiver */
     assert_int_equal(msi(1, 0, APIC_EXTINT), 1);
     assert_true(apic_extint(&vcpu[1]));
+    apic_page_write(&vcpu[2], APIC_SVR, 0xff);
+    assert_int_equal(msi(2, 0, APIC_EXTINT), 0);
+    assert_false(apic_extint(&vcpu[2]));
+    assert_int_equal(msi(2, 0, APIC_NMI), 1);
 }
 
 static void test_lint0(void **state)

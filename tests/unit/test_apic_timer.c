@@ -125,7 +125,8 @@ static void test_deadline(void **state)
     apic_set_deadline(v, now + 500); /* another mode: nothing */
     assert_int_equal(v->apic.deadline, 0);
     set_msr(APIC_LVT_TIMER, LVT_TIMER_DEADLINE | 0x42);
-    set_msr(APIC_TIMER_INITIAL, 1000);
+    set_msr(APIC_TIMER_INITIAL, 1000); /* ignored in this mode */
+    assert_int_equal(msr(APIC_TIMER_INITIAL), 0);
     assert_int_equal(v->apic.timer_tsc, APIC_NEVER);
     v->tsc_offset = (u64)-1000;
     u64 deadline = now - 1000 + 500;

@@ -250,7 +250,9 @@ static void set_sys(struct vcpu *v, const struct vcpu_state *s)
     c->cr3 = s->cr3;
     write_guest_cr4(v, s->cr4);
     svm_write(v, VIRT_EFER, s->efer);
-    apic_set_cr8(v, (u32)s->cr8);
+    if (s->cr8 != apic_cr8(v)) { /* what it does not show of TPR stays */
+        apic_set_cr8(v, (u32)s->cr8);
+    }
     v->cr2 = s->cr2;
 }
 

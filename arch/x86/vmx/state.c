@@ -291,7 +291,9 @@ static int set_sys(struct vcpu *v, const struct vcpu_state *s)
     write_cr0_guest(s->cr0);
     write_cr4_guest(v, s->cr4);
     write_efer_guest(v, s->efer);
-    apic_set_cr8(v, (u32)s->cr8);
+    if (s->cr8 != apic_cr8(v)) { /* what it does not show of TPR stays */
+        apic_set_cr8(v, (u32)s->cr8);
+    }
     v->cr2 = s->cr2;
     if (vmx_msrs_live(v)) {
         write_cr2(s->cr2);
