@@ -42,8 +42,9 @@ bool smp_wait(u32 cpu);
 /* The same work on all CPUs that run, this one too, at the same time; false as above. */
 bool smp_call_all(smp_work_t work, void *arg);
 
-/* Waits until a condition holds, with PAUSE, at most for three seconds; whether it holds. */
-#define SMP_PATIENCE (3 * clock_tsc_hz())
+/* Waits until a condition holds, with PAUSE, at most for half a minute; whether it holds. So long,
+ * because an emulator's time is the host's, whose CPUs may be few and busy. */
+#define SMP_PATIENCE (30 * clock_tsc_hz())
 #define WAIT_UNTIL(condition)                                                                      \
     ({                                                                                             \
         u64 wait_start = rdtsc();                                                                  \
