@@ -418,6 +418,7 @@ static void modes(void)
     ms = tsc_hz / 1000;
     apic_write(APIC_TIMER_INITIAL, 1000);
     CHECK_EQ(apic_read(APIC_TIMER_CURRENT), 0);
+    CHECK(cpu_is_tcg() || !apic_read(APIC_TIMER_INITIAL), "the initial count is not written");
     begun = rdtsc();
     arm(begun + ms);
     apic_write(APIC_LVT_TIMER, LVT_TIMER_ONE_SHOT | VECTOR);
