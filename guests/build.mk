@@ -15,7 +15,8 @@ GUEST_OUT    := $(GUEST_C:guests/%.c=$(GUEST_DIR)/%.elf) $(GUEST_ASM:guests/%.as
                 $(GUEST_DIR)/bench.elf $(GUEST_DIR)/module.txt
 # Linux, when tools/setup could fetch it
 LINUX_CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/socle/linux
-LINUX_OUT    := $(if $(wildcard $(LINUX_CACHE)/vmlinuz),$(GUEST_DIR)/linux/vmlinuz $(GUEST_DIR)/linux/initrd.img)
+LINUX_OUT    := $(if $(wildcard $(LINUX_CACHE)/vmlinuz-amd64),$(addprefix $(GUEST_DIR)/linux/,vmlinuz-cloud-amd64 \
+                vmlinuz-amd64 initrd.img))
 GUEST_LINK    = $(LD) -nostdlib -static -z noexecstack -z max-page-size=4096 -T guests/lib/guest.ld
 
 .PHONY: guests
@@ -70,7 +71,7 @@ $(GUEST_DIR)/%.bin: guests/%.asm
 	$(Q)echo "  NASM    $<"
 	$(Q)$(NASM) -f bin -I./ -w+error -MD $@.d -o $@ $<
 
-$(GUEST_DIR)/linux/vmlinuz: $(LINUX_CACHE)/vmlinuz
+$(GUEST_DIR)/linux/vmlinuz-%: $(LINUX_CACHE)/vmlinuz-%
 	$(Q)mkdir -p $(@D)
 	$(Q)cp $< $@
 

@@ -5,12 +5,12 @@ import re
 import pytest
 from machine import BUILD, OK, run
 
-KERNEL = BUILD / "guests" / "linux" / "vmlinuz"
-pytestmark = pytest.mark.skipif(not KERNEL.exists(),
+CLOUD, FULL = "vmlinuz-cloud-amd64", "vmlinuz-amd64"
+pytestmark = pytest.mark.skipif(not (BUILD / "guests" / "linux" / CLOUD).exists(),
                                 reason="no Linux here: tools/setup could not fetch Debian's packages")
 
 CONFIG = """[guest linux]
-linux = linux/vmlinuz
+linux = linux/{kernel}
 initrd = linux/initrd.img
 options = console=ttyS0 cryptomgr.notests quiet {options}
 memory = 256M
@@ -29,17 +29,20 @@ def warnings(result):
     return [line for line in result.lines(r"^\[linux\] <[0-4]>") if not KNOWN.search(line)]
 
 
-def boot(folder, cpus, dialog, options=""):
+def boot(folder, cpus, dialog, options="", kernel=CLOUD):
     """Runs one guest of so many CPUs; one emulated CPU, as more of them lose a guest's stack pointer."""
-    return run(folder, CONFIG.format(cpus=cpus, options=options), "--cpus", 1, timeout=600, dialog=dialog)
+    config = CONFIG.format(cpus=cpus, options=options, kernel=kernel)
+    return run(folder, config, "--cpus", 1, timeout=900, dialog=dialog)
 
 
-@pytest.mark.parametrize("cpus", [1, pytest.param(2, marks=pytest.mark.matrix), 4])
-def test_shell(tmp_path, cpus):
+@pytest.mark.parametrize("kernel, cpus", [
+    (CLOUD, 1), (CLOUD, 4), pytest.param(CLOUD, 2, marks=pytest.mark.matrix),
+    pytest.param(FULL, 2, marks=pytest.mark.matrix)])
+def test_shell(tmp_path, kernel, cpus):
     """A person types commands, reads what they say, and switches off."""
     dialog = [("linux: ready", "stats linux\n"), (r"^socle: +hlt ", LOOK),
               (r"^\[linux\] look", "send linux poweroff\n")]
-    result = boot(tmp_path, cpus, dialog).expect(
+    result = boot(tmp_path, cpus, dialog, kernel=kernel).expect(
         OK, rf"^\[linux\] linux: ready, \S+, {cpus} CPUs", rf"^\[linux\] {cpus}$", r"^\[linux\] clock tsc",
         r"guest linux: success \(powered off\)")
     assert not warnings(result), result.text
