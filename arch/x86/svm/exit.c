@@ -23,6 +23,7 @@ static const struct plain {
 } plain[SVM_TLBSYNC + 1] = {
     [SVM_CR0_READ + 4] = {EXIT_CR + 1,           true },
     [SVM_CR0_WRITE + 4] = {EXIT_CR + 1,           true },
+    [SVM_CR0_WRITE + 8] = {EXIT_CR + 1,           true },
     [SVM_DR0_READ... SVM_DR15_WRITE] = {EXIT_DR + 1,           false},
     [SVM_EXCEPTION + 18] = {EXIT_NMI + 1,          false},
     [SVM_INTR] = {EXIT_INTERRUPT + 1,    false},

@@ -11,7 +11,9 @@
 #include "arch/x86/svm/svm.h"
 #include "lib/hw/x86.h"
 
-#define ALWAYS_TAKEN (V_IRQ | V_IGN_TPR | V_PRIO(15))
+#define ALWAYS_TAKEN (u32)(V_IRQ | V_IGN_TPR | V_PRIO(15))
+#define CR4_WRITES   BIT(4)
+#define CR8_WRITES   BIT(8)
 
 bool svm_can_take(struct vcpu *v, enum virt_window w)
 {
@@ -99,12 +101,11 @@ void svm_arm_windows(struct vcpu *v)
     if ((c->cr0 & (CR0_NW | CR0_CD)) == CR0_NW) {
         c->cr0 &= ~CR0_NW; /* an emulator lets a guest set it, and then refuses to run it */
     }
-    c->int_ctl = (u32)V_INTR_MASKING | apic_cr8(v);
-    if (x->window) {
-        c->int_ctl |= ALWAYS_TAKEN;
-    } else if (vector >> 4 > served >> 4 && !apic_next(a)) { /* it is the TPR that holds it off */
-        c->int_ctl |= (u32)V_IRQ | V_PRIO(vector >> 4);
-    }
+    c->int_ctl = (u32)V_INTR_MASKING | apic_cr8(v) | (x->window ? ALWAYS_TAKEN : 0);
+    /* Is it the TPR that holds an interrupt off? Or would even the same CR8 change it? V_IRQ with
+     * its priority would tell, but for an emulator that finds equal ones enough. */
+    bool held = APIC_REG(a, APIC_TPR) & 15 || (vector >> 4 > served >> 4 && !apic_next(a));
+    c->cr_writes = CR4_WRITES | (held ? CR8_WRITES : 0);
     if (c->event_inj & EVENT_VALID) {
         if (x->iret) { /* it does not run next: it will exit again */
             x->iret = false;

@@ -221,7 +221,6 @@ static void init_controls(struct vcpu *v)
 {
     struct vmcb *c = vmcb_of(v);
 
-    c->cr_writes = BIT(4);
     c->exceptions = EXCEPTION_DB | EXCEPTION_AC | EXCEPTION_MC;
     c->intercept[0] = FIRST_INTERCEPTS;
     c->intercept[1] = SECOND_INTERCEPTS;
