@@ -172,7 +172,6 @@ static void fuzz_guest(struct vcpu *v, struct exit *x)
         x->io.string = take(1) & 1;
         x->io.rep = take(1) & 1;
         x->io.address_bytes = sizes[take(1) & 3];
-        x->io.linear = value(0);
         break;
     case EXIT_NPF:
         x->npf.gpa = take(1) & 1 ? pages(64) : value(take(4));
