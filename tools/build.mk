@@ -6,7 +6,7 @@ RUN     ?= --cpus 2
 CHAOS_SECONDS ?= 600
 BUILD_ABS := $(abspath $(BUILD))
 
-.PHONY: setup ready image run lint tools-test e2e matrix chaos bench test
+.PHONY: setup ready image run lint tools-test e2e matrix races chaos bench test
 setup: ## install what the build and the tests need, fetch the emulator
 	$(Q)tools/setup
 
@@ -28,10 +28,13 @@ tools-test: ## tests of the host side's own tools
 	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest tools tests/tools
 
 e2e: all ## the whole system on emulated machines (E2E="-k name" for some)
-	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest e2e tests/e2e -m "not matrix" $(E2E)
+	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest e2e tests/e2e -m "not matrix and not races" $(E2E)
 
 matrix: all ## the in-guest tests on all CPU models, CPU counts and interleavings
 	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest matrix tests/e2e -m matrix $(E2E)
+
+races: all ## the in-guest tests of several CPUs, twenty times each on QEMU, whose CPUs are threads
+	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest races tests/e2e -m races $(E2E)
 
 chaos: all ## guests that do things at random, for CHAOS_SECONDS=600 on each number of CPUs of QEMU
 	$(Q)CHAOS_SECONDS=$(CHAOS_SECONDS) \

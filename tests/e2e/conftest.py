@@ -3,5 +3,6 @@
 
 
 def pytest_configure(config):
-    """The name of a mark."""
+    """The names of marks."""
     config.addinivalue_line("markers", "matrix: in one more place, for `make matrix`")
+    config.addinivalue_line("markers", "races: once more with real threads, for `make races`")

@@ -14,7 +14,9 @@ DIALOG = [(r"memcheck: (SUCCESS|FAILURE)", "isolation\n"), (r"socle: isolation: 
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("platform, cpus", PLACES, ids=["{}-{}cpu".format(*place) for place in PLACES])
+@pytest.mark.parametrize("platform, cpus", [
+    pytest.param(platform, cpus, id=f"{platform}-{cpus}cpu", marks=pytest.mark.xdist_group(platform))
+    for platform, cpus in PLACES])
 def test_chaos(tmp_path, platform, cpus):
     """They end and start again as they like; the isolation report at the end is in order."""
     config = (ROOT / "tests/guest/chaos.conf").read_text(encoding="utf-8").replace("ms=3000", f"ms={SECONDS * 1000}")
