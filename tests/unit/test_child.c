@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SOURCES: vmm/manager/child.c vmm/manager/lines.c vmm/manager/program.c */
+/* SOURCES: vmm/manager/child.c vmm/manager/lines.c vmm/manager/program.c tests/unit/fake_sys.c */
 /* SOURCES: lib/ring.c lib/elf.c lib/format.c */
 /* What a hostile VMM can do to the manager through the area they share: nothing but ugly text. */
 #include <setjmp.h>
@@ -30,15 +30,6 @@ s64 sys_call(u64 number, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
     }
     signals += number == SYS_EVENT_SIGNAL;
     return 0;
-}
-
-s64 sys_call_vcpu_run(u64 vcpu, u64 flags, u64 value, struct vcpu_exit *exit)
-{
-    (void)vcpu;
-    (void)flags;
-    (void)value;
-    (void)exit;
-    return E_HANDLE;
 }
 
 void output_write(struct output *o, const char *text, size_t n)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* SOURCES: vmm/machine/host.c vmm/machine/console.c vmm/machine/timers.c vmm/machine/lock.c */
-/* SOURCES: vmm/machine/bus.c vmm/machine/ram.c lib/ring.c lib/format.c */
+/* SOURCES: vmm/machine/bus.c vmm/machine/ram.c lib/ring.c lib/format.c tests/unit/fake_sys.c */
 /* The machine's side of host.h: where interrupt lines go, clock and deadlines, who wakes the
  * devices' thread and when, and how a guest's end becomes the process's. */
 #include <setjmp.h>
@@ -50,15 +50,6 @@ s64 sys_call(u64 number, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
     last.a[2] = a2;
     last.lock = m->lock.word;
     return answer;
-}
-
-s64 sys_call_vcpu_run(u64 vcpu, u64 flags, u64 value, struct vcpu_exit *exit)
-{
-    (void)vcpu;
-    (void)flags;
-    (void)value;
-    (void)exit;
-    return E_HANDLE;
 }
 
 void i8259_set_irq(struct i8259 *p, u32 line, bool level)

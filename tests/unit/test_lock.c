@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* SANITIZE: thread */
-/* SOURCES: vmm/machine/lock.c */
+/* SOURCES: vmm/machine/lock.c tests/unit/fake_sys.c */
 /* The sleeping lock on real threads: what it guards is never seen by two, nobody sleeps for ever,
  * and without a rival it makes no system call. */
 #include <setjmp.h>
@@ -54,15 +54,6 @@ s64 sys_call(u64 number, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
     }
     pthread_mutex_unlock(&event.mutex);
     return (s64)got;
-}
-
-s64 sys_call_vcpu_run(u64 vcpu, u64 flags, u64 value, struct vcpu_exit *exit)
-{
-    (void)vcpu;
-    (void)flags;
-    (void)value;
-    (void)exit;
-    return E_HANDLE;
 }
 
 struct shared {

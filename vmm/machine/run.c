@@ -162,7 +162,9 @@ static void mmio_slow(struct vcpu *v, const struct vcpu_exit *x)
 
 static u64 mmio(struct vcpu *v, struct vcpu_exit *x, u64 *value)
 {
-    if (UNLIKELY(!(x->b & VX_ACCESS_CODE64))) {
+    const u64 looked_at = VX_ACCESS_CODE64 | VX_ACCESS_LINEAR_VALID;
+
+    if (UNLIKELY((x->b & looked_at) == VX_ACCESS_LINEAR_VALID)) {
         get_state(v, VCPU_STATE_SYS);
     }
     lock_for(v);
