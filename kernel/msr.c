@@ -18,6 +18,9 @@
 #define PLATFORM_RATIO_SHIFT 8 /* MSR_PLATFORM_INFO: TSC frequency / 100 MHz */
 #define PAT_RESET            0x0007040600070406ull
 
+/* EBX of leaf 0 of "AuthenticAMD" */
+#define CPUID_AUTH 0x68747541
+
 /* What a table row does. The rows' order is that of the switches below. */
 enum msr_kind {
     M_NONE, /* #GP */
@@ -43,6 +46,7 @@ enum msr_kind {
     M_BIOS_UPDATE, /* a microcode update: taken and dropped */
     M_ZERO,        /* reads 0, writes fault */
     M_ZERO_RW,     /* reads 0, takes 0 only */
+    M_AMD_ZERO,    /* the same, on AMD CPUs */
     M_PLATFORM_INFO,
     M_APIC_BASE,
     M_TSC_DEADLINE,
@@ -102,6 +106,9 @@ static inline u32 kind_of(u32 index)
 {
     if (index < LOW_COUNT) {
         return low[index];
+    }
+    if (index == MSR_AMD_INT_PENDING) {
+        return M_AMD_ZERO;
     }
     return index - HIGH_FIRST < HIGH_COUNT ? high[index - HIGH_FIRST] : M_NONE;
 }
@@ -198,6 +205,9 @@ static bool read_special(struct vcpu *v, u32 index, u64 *value)
     case M_ZERO_RW:
         *value = 0;
         return true;
+    case M_AMD_ZERO:
+        *value = 0;
+        return cpuid_leaf_of(v->vm->cpuid, v->vm->cpuid->dir[0])->ebx == CPUID_AUTH;
     case M_PLATFORM_INFO:
         *value = (arch_tsc_hz / 100000000) << PLATFORM_RATIO_SHIFT;
         return true;

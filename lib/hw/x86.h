@@ -152,6 +152,9 @@
 #define FEATURE_CONTROL_LOCK        BIT(0)
 #define FEATURE_CONTROL_VMX         BIT(2) /* VMXON outside SMX */
 
+/* AMD: BKDG for family 10h "Interrupt Pending Message Register" */
+#define MSR_AMD_INT_PENDING 0xc0010055u
+
 /* AMD-V: APM 2 "VM_CR MSR (C001_0114h)" */
 #define MSR_VM_CR    0xc0010114u
 #define VM_CR_LOCK   BIT(3)

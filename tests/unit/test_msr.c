@@ -249,6 +249,12 @@ static void test_unknown(void **state)
             }
         }
     }
+    table.dir[0].at = offsetof(struct cpuid_table, leaves[2]);
+    assert_false(rdmsr(MSR_AMD_INT_PENDING, &value));
+    table.leaves[2].ebx = 0x68747541; /* AMD's: there it is, and nothing is pending */
+    assert_true(rdmsr(MSR_AMD_INT_PENDING, &value));
+    assert_int_equal(value, 0);
+    assert_false(wrmsr(MSR_AMD_INT_PENDING, 0));
     assert_false(rdmsr(0xffffffff, &value));
     assert_false(rdmsr(MSR_IA32_FEATURE_CONTROL, &value));
     assert_false(rdmsr(0x480, &value));
