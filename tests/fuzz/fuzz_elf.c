@@ -37,6 +37,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             sum = (u8)(sum + e.file[s.offset + k]);
         }
     }
+    u64 value = 0;
+    bool noted = elf_note(&e, "Xen", 18, &value);
+    CHECK(noted || !value);
     CHECK(count > 0);
     CHECK(!elf_next(&e, &i, &s));
     return 0;

@@ -226,11 +226,57 @@ static void every_length(void **state)
     assert_null(open_exact(&e, 144));
 }
 
+/* A note: its owner's name and its contents. */
+static u32 note(u32 at, const char *owner, u32 type, u64 value, u32 bytes)
+{
+    u32 length = (u32)strlen(owner) + 1;
+
+    put(at, length, 4);
+    put(at + 4, bytes, 4);
+    put(at + 8, type, 4);
+    memcpy(file + at + 12, owner, length);
+    put(at + 12 + ALIGN_UP(length, 4u), value, bytes);
+    return at + 12 + ALIGN_UP(length, 4u) + ALIGN_UP(bytes, 4u);
+}
+
+static void notes(void **state)
+{
+    u64 value = 1;
+    struct elf e;
+    u32 end;
+
+    (void)state;
+    make64();
+    assert_null(open_exact(&e, FILE_BYTES));
+    assert_false(elf_note(&e, "Xen", 18, &value)); /* the note segment lies outside the file */
+    end = note(400, "Linux", 18, 2, 8);
+    end = note(end, "Xen", 17, 3, 8);
+    end = note(end, "Xen", 18, 4, 3); /* another size */
+    end = note(end, "Xen", 18, 5, 4);
+    end = note(end, "Xen", 18, 6, 8);
+    segment64(1, 4, 0, 400, 0, 0, end - 400, end - 400);
+    assert_null(open_exact(&e, FILE_BYTES));
+    assert_true(elf_note(&e, "Xen", 18, &value));
+    assert_int_equal(value, 5); /* the first that fits, and no more than its bytes */
+    assert_true(elf_note(&e, "Linux", 18, &value));
+    assert_int_equal(value, 2);
+    assert_false(elf_note(&e, "Xe", 18, &value));
+    assert_false(elf_note(&e, "Xen", 19, &value));
+    for (u32 cut = 0; cut < end - 400; cut++) { /* the segment ends within a note */
+        segment64(1, 4, 0, 400, 0, 0, cut, cut);
+        assert_null(open_exact(&e, FILE_BYTES));
+        assert_int_equal(elf_note(&e, "Linux", 18, &value), cut >= 12 + 8 + 8);
+    }
+    segment64(1, 4, 0, FILE_BYTES - 4, 0, 0, 100, 100);
+    assert_null(open_exact(&e, FILE_BYTES));
+    assert_false(elf_note(&e, "Xen", 18, &value));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good64),      cmocka_unit_test(good32),       cmocka_unit_test(edges),
-        cmocka_unit_test(every_error), cmocka_unit_test(every_length),
+        cmocka_unit_test(every_error), cmocka_unit_test(every_length), cmocka_unit_test(notes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
