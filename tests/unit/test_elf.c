@@ -13,6 +13,7 @@
 #include "lib/elf.h"
 
 #define FILE_BYTES 512
+#define NOTES      368 /* of a file: free */
 
 static u8 file[FILE_BYTES];
 
@@ -249,12 +250,12 @@ static void notes(void **state)
     make64();
     assert_null(open_exact(&e, FILE_BYTES));
     assert_false(elf_note(&e, "Xen", 18, &value)); /* the note segment lies outside the file */
-    end = note(400, "Linux", 18, 2, 8);
+    end = note(NOTES, "Linux", 18, 2, 8);
     end = note(end, "Xen", 17, 3, 8);
     end = note(end, "Xen", 18, 4, 3); /* another size */
     end = note(end, "Xen", 18, 5, 4);
     end = note(end, "Xen", 18, 6, 8);
-    segment64(1, 4, 0, 400, 0, 0, end - 400, end - 400);
+    segment64(1, 4, 0, NOTES, 0, 0, end - NOTES, end - NOTES);
     assert_null(open_exact(&e, FILE_BYTES));
     assert_true(elf_note(&e, "Xen", 18, &value));
     assert_int_equal(value, 5); /* the first that fits, and no more than its bytes */
@@ -262,8 +263,8 @@ static void notes(void **state)
     assert_int_equal(value, 2);
     assert_false(elf_note(&e, "Xe", 18, &value));
     assert_false(elf_note(&e, "Xen", 19, &value));
-    for (u32 cut = 0; cut < end - 400; cut++) { /* the segment ends within a note */
-        segment64(1, 4, 0, 400, 0, 0, cut, cut);
+    for (u32 cut = 0; cut < end - NOTES; cut++) { /* the segment ends within a note */
+        segment64(1, 4, 0, NOTES, 0, 0, cut, cut);
         assert_null(open_exact(&e, FILE_BYTES));
         assert_int_equal(elf_note(&e, "Linux", 18, &value), cut >= 12 + 8 + 8);
     }
