@@ -6,6 +6,7 @@
  */
 #include "guests/lib/apic.h"
 #include "guests/lib/boot.h"
+#include "guests/lib/clock.h"
 #include "guests/lib/irq.h"
 #include "guests/lib/memory.h"
 #include "guests/lib/socle.h"
@@ -249,6 +250,18 @@ static void withdrawn(void)
 }
 IN_BOTH_MODES(withdrawn)
 
+/* What waits for IF waits, however often the host is interrupted meanwhile. */
+static void held(void)
+{
+    irq_raise(0x42);
+    clock_wait_us(20000);
+    CHECK_EQ(irq_taken.count, 0);
+    CHECK_EQ(apic_bit(APIC_IRR, 0x42), 1);
+    irq_window();
+    CHECK_EQ(irq_times(0x42), 1);
+}
+IN_BOTH_MODES(held)
+
 /* --- to itself --- */
 
 static void one(u32 destination, u32 command, u32 count, const char *what)
@@ -411,6 +424,7 @@ void guest_main(void)
         TWO("bits", bits),
         TWO("eoi-order", eoi_order),
         TWO("withdrawn", withdrawn),
+        TWO("held", held),
         TWO("to-self", to_self),
         TWO("nmi", nmi),
         TWO("illegal-vectors", illegal_vectors),
