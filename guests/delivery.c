@@ -95,7 +95,7 @@ static void tpr(void)
     cpu_cli();
     CHECK_EQ(irq_times(0xef), 1);
     write_cr8(0);
-    if (!on_tcg()) {
+    if (!cpu_is_tcg()) {
         struct fault f = TRY("mov %0, %%cr8", : : "r"(16ull));
 
         CHECK_FAULT(f, VEC_GP);

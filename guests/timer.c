@@ -166,7 +166,7 @@ static void stopping(void)
     CHECK(irq_taken.tsc[0] - begun >= tsc_of(ms), "after %lu ticks", irq_taken.tsc[0] - begun);
     irq_forget();
     begun = start(LVT_TIMER_ONE_SHOT, ms);
-    start(LVT_TIMER_ONE_SHOT, 2000 * ms);
+    start(LVT_TIMER_ONE_SHOT, 1000 * ms);
     check_cancelled(begun, tsc_of(ms), "the first start");
     /* masked when it is due: gone */
     start(LVT_TIMER_ONE_SHOT | LVT_MASKED, ms);
