@@ -9,7 +9,7 @@ CLOUD, FULL = "vmlinuz-cloud-amd64", "vmlinuz-amd64"
 pytestmark = pytest.mark.skipif(not (BUILD / "guests" / "linux" / CLOUD).exists(),
                                 reason="no Linux here: tools/setup could not fetch Debian's packages")
 
-CONFIG = """[guest linux]
+CONFIG = """[guest {name}]
 linux = linux/{kernel}
 initrd = linux/initrd.img
 options = console=ttyS0 cryptomgr.notests quiet {options}
@@ -31,7 +31,7 @@ def warnings(result):
 
 def boot(folder, cpus, dialog, options="", kernel=CLOUD):
     """Runs one guest of so many CPUs; one emulated CPU, as more of them lose a guest's stack pointer."""
-    config = CONFIG.format(cpus=cpus, options=options, kernel=kernel)
+    config = CONFIG.format(name="linux", cpus=cpus, options=options, kernel=kernel)
     return run(folder, config, "--cpus", 1, timeout=900, dialog=dialog)
 
 
@@ -57,3 +57,13 @@ def test_reboot_and_panic(tmp_path):
               ("linux: ready", "send linux poweroff\n")]
     boot(tmp_path, 2, dialog, "panic=1").expect(
         OK, r"guest linux: reset.*starting again", r"Kernel panic", r"guest linux: success")
+
+
+def test_two(tmp_path):
+    """Two of them and a small guest on two CPUs with AMD-V; one goes, the other stays."""
+    config = "".join(CONFIG.format(name=name, cpus=2, options="", kernel=CLOUD) for name in ("web", "db"))
+    dialog = [("linux: ready", ""), ("linux: ready", "isolation\n"),
+              (r"isolation: ok, \d+ pages", "send web echo $((6 * 7)); poweroff\n"),
+              ("guest web: success", "send db echo $((6 * 7)); poweroff\n")]
+    run(tmp_path, config + "[guest hello]\nmultiboot = hello.elf\n", "--cpus", 2, platform="qemu-tcg", timeout=600,
+        dialog=dialog).expect(OK, r"^\[web\] 42", r"^\[db\] 42", "3 guests ended as expected")
