@@ -176,16 +176,6 @@ static int settle_mmio(struct vcpu *v, u64 flags, u64 value)
     return E_OK;
 }
 
-/* VX_DECODE: the exit goes on where the backend left it. */
-static int settle_decode(struct vcpu *v, u64 flags)
-{
-    if (flags & ~(VCPU_RUN_LENGTH | VCPU_RUN_GPR) || !(flags & VCPU_RUN_LENGTH)) {
-        return E_INVAL;
-    }
-    v->exit.kind = VX_KICKED; /* an exit is completed once */
-    return E_OK;
-}
-
 /* Completes the instruction whose exit ring 3 has settled. What it says is checked against the exit
  * that it was given, which the kernel keeps. */
 static int settle(struct vcpu *v, u64 flags, u64 value)
@@ -195,8 +185,8 @@ static int settle(struct vcpu *v, u64 flags, u64 value)
     if (x->kind == VX_MMIO && flags & VCPU_RUN_ADVANCE) {
         return settle_mmio(v, flags, value);
     }
-    if (x->kind == VX_DECODE && flags) {
-        return settle_decode(v, flags);
+    if (x->kind == VX_DECODE && flags & VCPU_RUN_LENGTH) { /* goes on where the backend left it */
+        return flags & ~(VCPU_RUN_LENGTH | VCPU_RUN_GPR) ? E_INVAL : E_OK;
     }
     if (flags & ~(VCPU_RUN_ADVANCE | VCPU_RUN_VALUE)) {
         return E_INVAL;
@@ -230,8 +220,6 @@ static int settle(struct vcpu *v, u64 flags, u64 value)
 s64 vcpu_run(struct vcpu *v, u64 flags, u64 value)
 {
     u32 length = (flags & VCPU_RUN_LENGTH) >> VCPU_RUN_LENGTH_SHIFT;
-    u32 gpr = (flags & VCPU_RUN_GPR) >> VCPU_RUN_GPR_SHIFT;
-    bool decoded = v->exit.kind == VX_DECODE && flags;
     int error = settle(v, flags, value);
 
     if (UNLIKELY(error)) {
@@ -250,7 +238,14 @@ s64 vcpu_run(struct vcpu *v, u64 flags, u64 value)
     if (UNLIKELY(!v->start_tsc)) {
         v->start_tsc = v->clock_tsc;
     }
-    if (decoded ? virt->decoded(v, length, gpr) : exit_hazards(v)) {
+    bool enter;
+    if (UNLIKELY(v->exit.kind == VX_DECODE && flags)) {
+        v->exit.kind = VX_KICKED; /* an exit is completed once */
+        enter = virt->decoded(v, length, (flags & VCPU_RUN_GPR) >> VCPU_RUN_GPR_SHIFT);
+    } else {
+        enter = exit_hazards(v);
+    }
+    if (enter) {
         virt->run(v);
     }
     vcpu_leave_msrs(cpu_this());
