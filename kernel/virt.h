@@ -28,12 +28,14 @@ enum virt_reg {
     VIRT_GS_BASE,
     VIRT_CPL,              /* read only */
     VIRT_CS_L,             /* read only: CS.L; with EFER.LMA, 64-bit mode */
-    VIRT_INTERRUPTIBILITY, /* bit 0 STI, bit 1 MOV SS, bit 3 NMI blocked */
+    VIRT_INTERRUPTIBILITY, /* BLOCKED_BY_* */
     VIRT_SYSENTER_CS,
     VIRT_SYSENTER_ESP,
     VIRT_SYSENTER_EIP,
     VIRT_PAT,
     VIRT_DEBUGCTL,
+    VIRT_PENDING_DEBUG, /* as struct vcpu_state has it */
+    VIRT_CR2,
     VIRT_DR6,
     VIRT_DR7,
     VIRT_XCR0,

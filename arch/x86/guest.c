@@ -153,6 +153,126 @@ bool guest_state_check(const struct vcpu *v, const struct vcpu_state *s, u32 gro
            (!(groups & VCPU_STATE_MSR) || check_msrs(v, s));
 }
 
+static const struct {
+    u16 offset;
+    u8 reg, group;
+} registers[] = {
+#define REGISTER(member, reg, group)                                                               \
+    {                                                                                              \
+        offsetof(struct vcpu_state, member), reg, group                                            \
+    }
+    REGISTER(rip, VIRT_RIP, VCPU_STATE_GPR),
+    REGISTER(gpr[GPR_RSP], VIRT_RSP, VCPU_STATE_GPR),
+    REGISTER(rflags, VIRT_RFLAGS, VCPU_STATE_GPR),
+    REGISTER(cr0, VIRT_CR0, VCPU_STATE_SYS),
+    REGISTER(cr2, VIRT_CR2, VCPU_STATE_SYS),
+    REGISTER(cr3, VIRT_CR3, VCPU_STATE_SYS),
+    REGISTER(cr4, VIRT_CR4, VCPU_STATE_SYS),
+    REGISTER(efer, VIRT_EFER, VCPU_STATE_SYS),
+    REGISTER(xcr0, VIRT_XCR0, VCPU_STATE_MSR),
+    REGISTER(msr_star, VIRT_STAR, VCPU_STATE_MSR),
+    REGISTER(msr_lstar, VIRT_LSTAR, VCPU_STATE_MSR),
+    REGISTER(msr_fmask, VIRT_FMASK, VCPU_STATE_MSR),
+    REGISTER(msr_kernel_gs_base, VIRT_KERNEL_GS_BASE, VCPU_STATE_MSR),
+    REGISTER(msr_tsc_aux, VIRT_TSC_AUX, VCPU_STATE_MSR),
+    REGISTER(msr_sysenter_cs, VIRT_SYSENTER_CS, VCPU_STATE_MSR),
+    REGISTER(msr_sysenter_esp, VIRT_SYSENTER_ESP, VCPU_STATE_MSR),
+    REGISTER(msr_sysenter_eip, VIRT_SYSENTER_EIP, VCPU_STATE_MSR),
+    REGISTER(msr_pat, VIRT_PAT, VCPU_STATE_MSR),
+    REGISTER(msr_debugctl, VIRT_DEBUGCTL, VCPU_STATE_MSR),
+    REGISTER(dr7, VIRT_DR7, VCPU_STATE_MSR),
+    REGISTER(pending_debug, VIRT_PENDING_DEBUG, VCPU_STATE_MSR),
+};
+
+void guest_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
+{
+    if (groups & VCPU_STATE_GPR) {
+        memcpy(s->gpr, v->gpr, sizeof(s->gpr));
+    }
+    for (u32 i = 0; i < ARRAY_SIZE(registers); i++) {
+        if (groups & registers[i].group) {
+            *(u64 *)((char *)s + registers[i].offset) = virt->read(v, registers[i].reg);
+        }
+    }
+    if (groups & VCPU_STATE_SYS) {
+        s->cr8 = apic_cr8(v);
+    }
+    if (groups & VCPU_STATE_MSR) {
+        s->msr_cstar = v->cstar;
+    }
+    if (groups & VCPU_STATE_EVENT) {
+        s->interruptibility = (u32)virt->read(v, VIRT_INTERRUPTIBILITY);
+        s->halted = v->activity;
+    }
+}
+
+/* Bits that are not the guest's to choose. */
+static u64 fixed(u32 reg, u64 value)
+{
+    switch (reg) {
+    case VIRT_RFLAGS:
+        return (value & ~RFLAGS_RESERVED) | RFLAGS_FIXED;
+    case VIRT_DR7:
+        return (value & ~(FIELD(12, 11) | FIELD(15, 14))) | DR7_FIXED;
+    default:
+        return value;
+    }
+}
+
+void guest_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
+{
+    if (groups & VCPU_STATE_GPR) {
+        memcpy(v->gpr, s->gpr, sizeof(v->gpr));
+    }
+    for (u32 i = 0; i < ARRAY_SIZE(registers); i++) {
+        u32 reg = registers[i].reg;
+        u64 value = fixed(reg, *(const u64 *)((const char *)s + registers[i].offset));
+        /* what is there already is not written: some registers not all CPUs have */
+        if (groups & registers[i].group && value != virt->read(v, reg) &&
+            (reg != VIRT_XCR0 || v->vm->cpuid->xcr0)) {
+            virt->write(v, reg, value);
+        }
+    }
+    if (groups & VCPU_STATE_SYS) {
+        apic_set_cr8(v, (u32)s->cr8);
+    }
+    if (groups & VCPU_STATE_MSR) {
+        v->cstar = s->msr_cstar;
+        if (s->dr7 & 0xff) {
+            virt->give_debug(v); /* breakpoints are armed: their addresses must be there */
+        }
+    }
+    if (groups & VCPU_STATE_EVENT) {
+        virt->write(v, VIRT_INTERRUPTIBILITY, s->interruptibility);
+        v->activity = s->halted;
+    }
+}
+
+/* SDM 3A "Processor State After Reset", the columns for INIT; what is not named is 0. MSRs but
+ * EFER stay as they are. */
+void guest_init_state(struct vcpu *v, struct vcpu_state *s)
+{
+    static const u8 access[SEG_COUNT] = {
+        [SEG_ES] = 0x93, [SEG_CS] = 0x9b, [SEG_SS] = 0x93,   [SEG_DS] = 0x93,
+        [SEG_FS] = 0x93, [SEG_GS] = 0x93, [SEG_LDTR] = 0x82, [SEG_TR] = 0x8b,
+    };
+
+    memset(s, 0, sizeof(*s));
+    for (u32 i = 0; i < SEG_COUNT; i++) {
+        s->seg[i] = (struct vcpu_seg){.limit = 0xffff, .access = access[i]};
+    }
+    s->seg[SEG_CS].selector = 0xf000;
+    s->seg[SEG_CS].base = 0xffff0000;
+    s->gdt_limit = s->idt_limit = 0xffff;
+    s->rflags = RFLAGS_FIXED;
+    s->rip = 0xfff0;
+    s->gpr[GPR_RDX] = v->vm->cpuid->signature;
+    s->cr0 = (virt->read(v, VIRT_CR0) & (CR0_CD | CR0_NW)) | CR0_ET;
+    s->halted = v->activity;
+    memset(v->dr, 0, sizeof(v->dr));
+    v->dr6 = DR6_FIXED;
+}
+
 void guest_dump(struct vcpu *v)
 {
     static const char *const segments[SEG_COUNT] = {"ES", "CS", "SS",   "DS",

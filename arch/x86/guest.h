@@ -28,6 +28,14 @@ void guest_debug_save(struct vcpu *v);
 
 /* Could a CPU be in the state that ring 3 gives, in these groups? */
 bool guest_state_check(const struct vcpu *v, const struct vcpu_state *s, u32 groups);
+/* What of a state goes through virt->read() and virt->write(). Segments and descriptor tables are
+ * left to the backend, which also writes CR0 and CR4, before the rest. */
+void guest_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups);
+void guest_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups);
+
+/* The state after INIT: the groups that GUEST_INIT_GROUPS names, and debug registers. */
+#define GUEST_INIT_GROUPS (VCPU_STATE_GPR | VCPU_STATE_SYS | VCPU_STATE_EVENT)
+void guest_init_state(struct vcpu *v, struct vcpu_state *s);
 
 /* Registers as the guest sees them, to the kernel log. v is resident. */
 void guest_dump(struct vcpu *v);

@@ -11,6 +11,24 @@ global svm_enter:function
 
 section .text
 
+; all but RAX and RSP, which the VMCB has
+%define REGISTERS rcx, RCX, rdx, RDX, rbx, RBX, rbp, RBP, rsi, RSI, r8, R8, r9, R9, r10, R10, \
+    r11, R11, r12, R12, r13, R13, r14, R14, r15, R15, rdi, RDI
+
+%macro load 2-*                         ; RDI = vCPU
+%rep %0 / 2
+    mov %1, [rdi + VCPU_ %+ %2]
+%rotate 2
+%endrep
+%endmacro
+
+%macro store 2-*                        ; RAX = vCPU
+%rep %0 / 2
+    mov [rax + VCPU_ %+ %2], %1
+%rotate 2
+%endrep
+%endmacro
+
 ; void svm_enter(struct vcpu *v, u64 vmcb, u64 host)
 align 16
 svm_enter:
@@ -26,37 +44,11 @@ svm_enter:
     clgi
     sti
     vmload                              ; FS, GS, TR, LDTR and the SYSCALL MSRs
-    mov rcx, [rdi + VCPU_RCX]
-    mov rdx, [rdi + VCPU_RDX]
-    mov rbx, [rdi + VCPU_RBX]
-    mov rbp, [rdi + VCPU_RBP]
-    mov rsi, [rdi + VCPU_RSI]
-    mov r8, [rdi + VCPU_R8]
-    mov r9, [rdi + VCPU_R9]
-    mov r10, [rdi + VCPU_R10]
-    mov r11, [rdi + VCPU_R11]
-    mov r12, [rdi + VCPU_R12]
-    mov r13, [rdi + VCPU_R13]
-    mov r14, [rdi + VCPU_R14]
-    mov r15, [rdi + VCPU_R15]
-    mov rdi, [rdi + VCPU_RDI]
+    load REGISTERS
     vmrun                               ; RAX, RSP and RFLAGS are in the VMCB
     vmsave
     pop rax
-    mov [rax + VCPU_RCX], rcx
-    mov [rax + VCPU_RDX], rdx
-    mov [rax + VCPU_RBX], rbx
-    mov [rax + VCPU_RBP], rbp
-    mov [rax + VCPU_RSI], rsi
-    mov [rax + VCPU_RDI], rdi
-    mov [rax + VCPU_R8], r8
-    mov [rax + VCPU_R9], r9
-    mov [rax + VCPU_R10], r10
-    mov [rax + VCPU_R11], r11
-    mov [rax + VCPU_R12], r12
-    mov [rax + VCPU_R13], r13
-    mov [rax + VCPU_R14], r14
-    mov [rax + VCPU_R15], r15
+    store REGISTERS
     pop rax
     vmload
     cli

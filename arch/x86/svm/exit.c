@@ -16,57 +16,50 @@
 /* Without a pause filter, a loop that waits may go on for 1/16384 s between two exits. */
 #define PAUSED_SHIFT 14
 
-/* What an exit code says by itself. */
-static const struct plain {
-    u8 kind;      /* plus 1; 0: see decode() */
-    bool skipped; /* the instruction's length matters */
-} plain[SVM_TLBSYNC + 1] = {
-    [SVM_CR0_READ + 4] = {EXIT_CR + 1,           true },
-    [SVM_CR0_WRITE + 4] = {EXIT_CR + 1,           true },
-    [SVM_CR0_WRITE + 8] = {EXIT_CR + 1,           true },
-    [SVM_DR0_READ... SVM_DR15_WRITE] = {EXIT_DR + 1,           false},
-    [SVM_EXCEPTION + 18] = {EXIT_NMI + 1,          false},
-    [SVM_INTR] = {EXIT_INTERRUPT + 1,    false},
-    [SVM_NMI] = {EXIT_NMI + 1,          false},
-    [SVM_INIT] = {EXIT_INIT + 1,         false},
-    [SVM_VINTR] = {EXIT_INTR_WINDOW + 1,  false},
-    [SVM_CPUID] = {EXIT_CPUID + 1,        true },
-    [SVM_IRET] = {EXIT_NMI_WINDOW + 1,   false},
-    [SVM_INVD] = {EXIT_WBINVD + 1,       true },
-    [SVM_WBINVD] = {EXIT_WBINVD + 1,       true },
-    [SVM_PAUSE] = {EXIT_PAUSE + 1,        false},
-    [SVM_HLT] = {EXIT_HLT + 1,          true },
-    [SVM_MSR] = {EXIT_RDMSR + 1,        true },
-    [SVM_SHUTDOWN] = {EXIT_TRIPLE_FAULT + 1, false},
-    [SVM_VMMCALL] = {EXIT_HYPERCALL + 1,    true },
-    [SVM_ICEBP] = {EXIT_EXCEPTION + 1,    true },
-    [SVM_XSETBV] = {EXIT_XSETBV + 1,       true },
- /* instructions that do not exist for a guest; RDPMC does, but there are no counters */
-    [SVM_RDPMC] = {EXIT_UNDEFINED + 1,    false},
-    [SVM_FERR] = {EXIT_UNDEFINED + 1,    false},
-    [SVM_RSM] = {EXIT_UNDEFINED + 1,    false},
-    [SVM_INVLPGA] = {EXIT_UNDEFINED + 1,    false},
-    [SVM_VMRUN] = {EXIT_UNDEFINED + 1,    false},
-    [SVM_VMLOAD... SVM_SKINIT] = {EXIT_UNDEFINED + 1,    false},
-    [SVM_MONITOR... SVM_MWAIT_ARMED] = {EXIT_UNDEFINED + 1,    false},
-    [SVM_RDPRU] = {EXIT_UNDEFINED + 1,    false},
-    [SVM_INVLPGB... SVM_TLBSYNC] = {EXIT_UNDEFINED + 1,    false},
+/* What an exit code says by itself: the kind plus 1, 0: see decode(). */
+#define SKIPPED BIT(7) /* the instruction's length matters */
+static const u8 plain[0xa5] = {
+    [0x04] = (EXIT_CR + 1) | SKIPPED, /* CR4 read */
+    [0x14] = (EXIT_CR + 1) | SKIPPED, /* CR4 write */
+    [0x18] = (EXIT_CR + 1) | SKIPPED, /* CR8 write */
+    [0x20 ... 0x3f] = EXIT_DR + 1,    /* DR0 read to DR15 write */
+    [SVM_MC] = EXIT_NMI + 1,          /* machine check */
+    [SVM_INTR] = EXIT_INTERRUPT + 1,
+    [0x61] = EXIT_NMI + 1,               /* NMI */
+    [0x63] = EXIT_INIT + 1,              /* INIT */
+    [0x64] = EXIT_INTR_WINDOW + 1,       /* VINTR */
+    [0x72] = (EXIT_CPUID + 1) | SKIPPED, /* CPUID */
+    [SVM_IRET] = EXIT_NMI_WINDOW + 1,
+    [0x76] = (EXIT_WBINVD + 1) | SKIPPED, /* INVD */
+    [SVM_PAUSE] = EXIT_PAUSE + 1,
+    [0x78] = (EXIT_HLT + 1) | SKIPPED, /* HLT */
+    [SVM_MSR] = (EXIT_RDMSR + 1) | SKIPPED,
+    [0x7f] = EXIT_TRIPLE_FAULT + 1,          /* shutdown */
+    [0x81] = (EXIT_HYPERCALL + 1) | SKIPPED, /* VMMCALL */
+    [SVM_ICEBP] = (EXIT_EXCEPTION + 1) | SKIPPED,
+    [0x89] = (EXIT_WBINVD + 1) | SKIPPED, /* WBINVD */
+    [0x8d] = (EXIT_XSETBV + 1) | SKIPPED, /* XSETBV */
+    /* instructions that do not exist for a guest; RDPMC does, but there are no counters */
+    [SVM_RDPMC] = EXIT_UNDEFINED + 1,
+    [SVM_FERR] = EXIT_UNDEFINED + 1,
+    [0x73] = EXIT_UNDEFINED + 1,          /* RSM */
+    [0x7a] = EXIT_UNDEFINED + 1,          /* INVLPGA */
+    [0x80] = EXIT_UNDEFINED + 1,          /* VMRUN */
+    [0x82 ... 0x86] = EXIT_UNDEFINED + 1, /* VMLOAD to SKINIT */
+    [0x8a ... 0x8c] = EXIT_UNDEFINED + 1, /* MONITOR, MWAIT */
+    [0x8e] = EXIT_UNDEFINED + 1,          /* RDPRU */
+    [0xa0 ... 0xa4] = EXIT_UNDEFINED + 1, /* INVLPGB to TLBSYNC */
 };
-
-static bool is_cr(u64 code)
-{
-    return code < SVM_DR0_READ;
-}
 
 /* Does the CPU tell what has to be known about the instruction? */
 static bool is_told(const struct vmcb *c)
 {
     bool next = svm_caps.features & SVM_FEATURE_NEXT_RIP;
 
-    if (c->exit_code >= ARRAY_SIZE(plain) || !plain[c->exit_code].skipped) {
+    if (c->exit_code >= ARRAY_SIZE(plain) || !(plain[c->exit_code] & SKIPPED)) {
         return true;
     }
-    return is_cr(c->exit_code) ? next && c->exit_info1 & CR_MOV : next;
+    return next && (c->exit_code >= SVM_DR0_READ || c->exit_info1 & CR_MOV);
 }
 
 static void decode_io(struct svm_vcpu *s, struct exit *x)
@@ -118,7 +111,7 @@ static void decode_plain(struct vcpu *v, struct exit *x)
     struct svm_vcpu *s = svm_of(v);
     struct vmcb *c = s->vmcb;
     u64 code = c->exit_code;
-    u8 kind = code < ARRAY_SIZE(plain) ? plain[code].kind : 0;
+    u8 kind = code < ARRAY_SIZE(plain) ? plain[code] & ~(u8)SKIPPED : 0;
 
     x->kind = kind ? kind - 1u : EXIT_UNKNOWN;
     switch (code) {
@@ -129,7 +122,7 @@ static void decode_plain(struct vcpu *v, struct exit *x)
         __asm__ volatile("sti\n\tnop\n\tcli" ::: "memory");
         x->interrupt.vector = 0;
         break;
-    case SVM_EXCEPTION + 18:
+    case SVM_MC:
         __asm__ volatile("int $18");
         break;
     case SVM_IRET:
@@ -172,7 +165,7 @@ static void decode(struct vcpu *v, struct exit *x, bool own_step)
         decode_io(s, x);
     } else if (c->exit_code == SVM_NPF) {
         decode_npf(c, x);
-    } else if (c->exit_code - SVM_EXCEPTION < 32 && c->exit_code != SVM_EXCEPTION + 18) {
+    } else if (c->exit_code - SVM_EXCEPTION < 32 && c->exit_code != SVM_MC) {
         decode_exception(c, x, own_step);
     } else {
         decode_plain(v, x);
@@ -201,7 +194,11 @@ static bool enter(struct vcpu *v, struct exit *x)
     svm_arm_windows(v);
     c->rax = v->gpr[GPR_RAX];
     c->cr2 = v->cr2;
+    c->tsc_offset = v->tsc_offset;
+    c->star = v->star;
+    c->lstar = v->lstar;
     c->cstar = v->cstar;
+    c->fmask = v->fmask;
     if (UNLIKELY(!s->checked)) {
         s->checked = true;
         svm_check(v);
@@ -235,10 +232,4 @@ void svm_run(struct vcpu *v)
 
     while (enter(v, &x) && exit_settle(v, &x)) {
     }
-}
-
-/* The next entry looks at it. */
-void svm_timer_changed(struct vcpu *v)
-{
-    (void)v;
 }

@@ -20,7 +20,7 @@
 #define VM_CR_R_INIT     BIT(1) /* INIT becomes an exception of ours instead of a reset */
 
 #define IO_MAP_BYTES     (3 * PAGE_SIZE)
-#define MSR_MAP_BYTES    (2 * PAGE_SIZE)
+#define MAPS_BYTES       (5 * PAGE_SIZE)
 #define PAUSE_COUNT      3000 /* PAUSEs of one loop before it exits */
 #define PAUSE_THRESHOLD  128  /* ticks between two of them */
 
@@ -28,20 +28,10 @@
 #define EXCEPTION_AC     BIT(17)
 #define EXCEPTION_MC     BIT(18)
 
-#define FIRST_INTERCEPTS                                                                           \
-    (INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_VINTR | INTERCEPT_RDPMC |         \
-     INTERCEPT_CPUID | INTERCEPT_RSM | INTERCEPT_INVD | INTERCEPT_PAUSE | INTERCEPT_HLT |          \
-     INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR | INTERCEPT_FERR | INTERCEPT_SHUTDOWN)
-#define SECOND_INTERCEPTS                                                                          \
-    (INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |  \
-     INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_ICEBP | INTERCEPT_WBINVD | INTERCEPT_MONITOR |  \
-     INTERCEPT_MWAIT | INTERCEPT_XSETBV | INTERCEPT_RDPRU)
-#define THIRD_INTERCEPTS (INTERCEPT_INVLPGB | INTERCEPT_MCOMMIT | INTERCEPT_TLBSYNC)
-
 struct svm_caps svm_caps;
 
 /* The same for all guests: nothing passes but what is named in msrs_passed. */
-static u8 *io_map, *msr_map;
+static u8 *maps; /* I/O, then MSRs */
 
 /* These are VMLOAD's and VMSAVE's. */
 static const u32 msrs_passed[] = {
@@ -79,7 +69,7 @@ static void pass_msr(u32 msr)
 {
     u32 bit = ((msr >= 0xc0000000 ? 0x2000 : 0) + (msr & 0x1fff)) * 2;
 
-    msr_map[bit / 8] &= (u8) ~(3u << bit % 8);
+    maps[IO_MAP_BYTES + bit / 8] &= (u8) ~(3u << bit % 8);
 }
 
 static const char *svm_preflight(void)
@@ -98,13 +88,11 @@ static const char *svm_preflight(void)
     if (guest_fpu_bytes() > PAGE_SIZE) {
         return "this CPU's XSAVE area is larger than Socle expects";
     }
-    io_map = kmem_alloc(IO_MAP_BYTES);
-    msr_map = kmem_alloc(MSR_MAP_BYTES);
-    if (!io_map || !msr_map) {
+    maps = kmem_alloc(MAPS_BYTES);
+    if (!maps) {
         return "there is too little memory";
     }
-    memset(io_map, 0xff, IO_MAP_BYTES);
-    memset(msr_map, 0xff, MSR_MAP_BYTES);
+    memset(maps, 0xff, MAPS_BYTES);
     for (u32 i = 0; i < ARRAY_SIZE(msrs_passed); i++) {
         pass_msr(msrs_passed[i]);
     }
@@ -121,19 +109,16 @@ static int svm_cpu_start(struct cpu *c)
         return E_UNSUPPORTED;
     }
     struct svm_cpu *sc = kmem_alloc(sizeof(*sc));
-    if (!sc) {
-        return E_NO_MEMORY;
-    }
-    sc->hsave = kmem_page_alloc();
-    sc->host = kmem_page_alloc();
-    if (!sc->hsave.v || !sc->host.v) {
+    u8 *pages = kmem_alloc(2 * PAGE_SIZE);
+    if (!sc || !pages) {
         return E_NO_MEMORY; /* the CPU stays unused: nothing is given back */
     }
+    sc->host = arch_pool_hpa(pages);
     if (!(rdmsr(MSR_VM_CR) & VM_CR_LOCK)) {
         wrmsr(MSR_VM_CR, (rdmsr(MSR_VM_CR) & ~VM_CR_SVMDIS) | VM_CR_R_INIT);
     }
     wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) | EFER_SVME);
-    wrmsr(MSR_VM_HSAVE_PA, sc->hsave.v);
+    wrmsr(MSR_VM_HSAVE_PA, sc->host.v + PAGE_SIZE);
     write_cr4(read_cr4() | guest_fpu_cr4());
     __asm__ volatile("vmsave %0" : : "a"(sc->host.v) : "memory");
     sc->next_asid = svm_caps.asids; /* the first entry flushes what firmware may have left */
@@ -207,12 +192,7 @@ static void svm_vcpu_destroy(struct vcpu *v)
 {
     struct svm_vcpu *x = svm_of(v);
 
-    if (x->vmcb) {
-        kmem_page_free(arch_pool_hpa(x->vmcb));
-    }
-    if (v->fpu) {
-        kmem_page_free(arch_pool_hpa(v->fpu));
-    }
+    kmem_free(x->vmcb);
     kmem_free(x);
     v->backend = NULL;
 }
@@ -222,15 +202,15 @@ static void init_controls(struct vcpu *v)
     struct vmcb *c = vmcb_of(v);
 
     c->exceptions = EXCEPTION_DB | EXCEPTION_AC | EXCEPTION_MC;
-    c->intercept[0] = FIRST_INTERCEPTS;
-    c->intercept[1] = SECOND_INTERCEPTS;
-    c->intercept[2] = THIRD_INTERCEPTS;
+    c->intercept[0] = INTERCEPTS_0;
+    c->intercept[1] = INTERCEPTS_1;
+    c->intercept[2] = INTERCEPTS_2;
     if (svm_caps.features & SVM_FEATURE_PAUSE_FILTER) {
         c->pause_count = PAUSE_COUNT;
         c->pause_threshold = PAUSE_THRESHOLD;
     }
-    c->io_map = arch_pool_hpa(io_map).v;
-    c->msr_map = arch_pool_hpa(msr_map).v;
+    c->io_map = arch_pool_hpa(maps).v;
+    c->msr_map = c->io_map + IO_MAP_BYTES;
     c->nested_control = NESTED_PAGING;
     c->nested_cr3 = v->vm->npt.root;
     c->pat = PAT_AFTER_RESET;
@@ -244,13 +224,12 @@ static int svm_vcpu_create(struct vcpu *v)
         return E_NO_MEMORY;
     }
     v->backend = x;
-    hpa_t vmcb = kmem_page_alloc(), fpu = kmem_page_alloc();
-    x->vmcb = vmcb.v ? arch_pool_ptr(vmcb) : NULL;
-    v->fpu = fpu.v ? arch_pool_ptr(fpu) : NULL;
-    if (!x->vmcb || !v->fpu) {
+    x->vmcb = kmem_alloc(2 * PAGE_SIZE);
+    if (!x->vmcb) {
         svm_vcpu_destroy(v);
         return E_NO_MEMORY;
     }
+    v->fpu = x->vmcb + 1;
     x->vmcb->cr0 = CR0_CD | CR0_NW;
     guest_fpu_reset(v);
     init_controls(v);
@@ -288,9 +267,10 @@ static void svm_msrs_leave(struct vcpu *v)
     write_tsc_aux(v, 0);
 }
 
-static void svm_apic_mode(struct vcpu *v)
+/* No local APIC by the CPU; and the next entry looks at the timer. */
+static void svm_nothing(struct vcpu *v)
 {
-    (void)v; /* no local APIC by the CPU */
+    (void)v;
 }
 
 const struct virt virt_svm = {
@@ -319,9 +299,9 @@ const struct virt virt_svm = {
     .give_debug = svm_give_debug,
     .get_state = svm_get_state,
     .set_state = svm_set_state,
-    .apic_mode = svm_apic_mode,
-    .apic_sync = svm_apic_mode,
-    .timer_changed = svm_timer_changed,
+    .apic_mode = svm_nothing,
+    .apic_sync = svm_nothing,
+    .timer_changed = svm_nothing,
     .can_take = svm_can_take,
     .set_window = svm_set_window,
     .inject = svm_inject,

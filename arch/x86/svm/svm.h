@@ -32,8 +32,8 @@ struct svm_vcpu {
 
 /* Of one CPU: cpu.virt. */
 struct svm_cpu {
-    hpa_t hsave, host; /* pages: what VMRUN saves, what VMLOAD restores */
-    u64 generation;    /* of ASIDs; a new one begins with a flush of all */
+    hpa_t host;     /* a page of VMSAVE's for VMLOAD; VM_HSAVE is the next one */
+    u64 generation; /* of ASIDs; a new one begins with a flush of all */
     u32 next_asid;
     bool on;
 };
@@ -95,7 +95,6 @@ void svm_note_iret(struct vcpu *v);
 /* exit.c */
 void svm_run(struct vcpu *v);
 bool svm_decoded(struct vcpu *v, u32 length, u32 gpr);
-void svm_timer_changed(struct vcpu *v);
 
 /* entry.asm: VMRUN, once; returns after the exit with interrupts off. Addresses are physical: v's
  * VMCB and the host's own state. */

@@ -6,42 +6,19 @@
 
 #include "lib/types.h"
 
-/* intercept[0] */
-#define INTERCEPT_INTR     BIT(0)
-#define INTERCEPT_NMI      BIT(1)
-#define INTERCEPT_INIT     BIT(3)
-#define INTERCEPT_VINTR    BIT(4)
-#define INTERCEPT_RDPMC    BIT(15)
-#define INTERCEPT_CPUID    BIT(18)
-#define INTERCEPT_RSM      BIT(19)
-#define INTERCEPT_IRET     BIT(20)
-#define INTERCEPT_INVD     BIT(22)
-#define INTERCEPT_PAUSE    BIT(23)
-#define INTERCEPT_HLT      BIT(24)
-#define INTERCEPT_INVLPGA  BIT(26)
-#define INTERCEPT_IO       BIT(27) /* as the I/O permission map says */
-#define INTERCEPT_MSR      BIT(28) /* as the MSR permission map says */
-#define INTERCEPT_TASK     BIT(29)
-#define INTERCEPT_FERR     BIT(30) /* the CPU freezes for an x87 error with CR0.NE = 0 */
-#define INTERCEPT_SHUTDOWN BIT(31)
-/* intercept[1] */
-#define INTERCEPT_VMRUN   BIT(0) /* must be set */
-#define INTERCEPT_VMMCALL BIT(1)
-#define INTERCEPT_VMLOAD  BIT(2)
-#define INTERCEPT_VMSAVE  BIT(3)
-#define INTERCEPT_STGI    BIT(4)
-#define INTERCEPT_CLGI    BIT(5)
-#define INTERCEPT_SKINIT  BIT(6)
-#define INTERCEPT_ICEBP   BIT(8)
-#define INTERCEPT_WBINVD  BIT(9)
-#define INTERCEPT_MONITOR BIT(10)
-#define INTERCEPT_MWAIT   FIELD(12, 11)
-#define INTERCEPT_XSETBV  BIT(13)
-#define INTERCEPT_RDPRU   BIT(14)
-/* intercept[2] */
-#define INTERCEPT_INVLPGB FIELD(1, 0)
-#define INTERCEPT_MCOMMIT BIT(3)
-#define INTERCEPT_TLBSYNC BIT(4)
+/* What every guest's three words of intercepts begin with; and bits that change, or are checked. */
+#define INTERCEPTS_0                                                                               \
+    (FIELD(1, 0) /* INTR, NMI */ | FIELD(4, 3) /* INIT, VINTR */ | BIT(15) /* RDPMC */ |           \
+     FIELD(19, 18) /* CPUID, RSM */ | FIELD(24, 22) /* INVD, PAUSE, HLT */ |                       \
+     FIELD(28, 26) /* INVLPGA, I/O and MSRs as the maps say */ |                                   \
+     FIELD(31, 30) /* FERR freeze, shutdown */)
+#define INTERCEPTS_1                                                                               \
+    (FIELD(6, 0) /* VMRUN to SKINIT */ |                                                           \
+     FIELD(14, 8) /* ICEBP, WBINVD, MONITOR, MWAIT, XSETBV, RDPRU */)
+#define INTERCEPTS_2    (FIELD(1, 0) /* INVLPGB */ | FIELD(4, 3) /* MCOMMIT, TLBSYNC */)
+#define INTERCEPT_IRET  BIT(20)
+#define INTERCEPT_PAUSE BIT(23)
+#define INTERCEPT_VMRUN BIT(0) /* word 1: must be set */
 
 /* int_ctl */
 #define V_TPR     FIELD(7, 0)
@@ -106,57 +83,28 @@ struct vmcb {
     u64 pat;
     u8 reserved12[0x1000 - 0x670];
 };
-_Static_assert(offsetof(struct vmcb, io_map) == 0x40, "vmcb");
 _Static_assert(offsetof(struct vmcb, exit_code) == 0x70, "vmcb");
-_Static_assert(offsetof(struct vmcb, event_inj) == 0xa8, "vmcb");
-_Static_assert(offsetof(struct vmcb, next_rip) == 0xc8, "vmcb");
-_Static_assert(offsetof(struct vmcb, cpl) == 0x4cb, "vmcb");
-_Static_assert(offsetof(struct vmcb, efer) == 0x4d0, "vmcb");
-_Static_assert(offsetof(struct vmcb, cr4) == 0x548, "vmcb");
 _Static_assert(offsetof(struct vmcb, rip) == 0x578, "vmcb");
-_Static_assert(offsetof(struct vmcb, rsp) == 0x5d8, "vmcb");
 _Static_assert(offsetof(struct vmcb, rax) == 0x5f8, "vmcb");
 _Static_assert(offsetof(struct vmcb, cr2) == 0x640, "vmcb");
 _Static_assert(offsetof(struct vmcb, pat) == 0x668, "vmcb");
 _Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "vmcb");
 
-enum svm_exit {
-    SVM_CR0_READ = 0x00,
-    SVM_CR0_WRITE = 0x10,
-    SVM_DR0_READ = 0x20,
-    SVM_DR15_WRITE = 0x3f,
-    SVM_EXCEPTION = 0x40, /* + vector */
-    SVM_INTR = 0x60,
-    SVM_NMI = 0x61,
-    SVM_INIT = 0x63,
-    SVM_VINTR = 0x64,
-    SVM_RDPMC = 0x6f,
-    SVM_CPUID = 0x72,
-    SVM_RSM = 0x73,
-    SVM_IRET = 0x74,
-    SVM_INVD = 0x76,
-    SVM_PAUSE = 0x77,
-    SVM_HLT = 0x78,
-    SVM_INVLPGA = 0x7a,
-    SVM_IO = 0x7b,
-    SVM_MSR = 0x7c,
-    SVM_FERR = 0x7e,
-    SVM_SHUTDOWN = 0x7f,
-    SVM_VMRUN = 0x80,
-    SVM_VMMCALL = 0x81,
-    SVM_VMLOAD = 0x82,
-    SVM_SKINIT = 0x86,
-    SVM_ICEBP = 0x88,
-    SVM_WBINVD = 0x89,
-    SVM_MONITOR = 0x8a,
-    SVM_MWAIT_ARMED = 0x8c,
-    SVM_XSETBV = 0x8d,
-    SVM_RDPRU = 0x8e,
-    SVM_INVLPGB = 0xa0,
-    SVM_TLBSYNC = 0xa4,
-    SVM_NPF = 0x400,
-    SVM_INVALID = -1,
-};
+/* Exit codes that more is done about than the table in exit.c says. */
+#define SVM_CR0_WRITE 0x10
+#define SVM_DR0_READ  0x20
+#define SVM_EXCEPTION 0x40 /* + vector */
+#define SVM_MC        (SVM_EXCEPTION + 18)
+#define SVM_INTR      0x60
+#define SVM_RDPMC     0x6f
+#define SVM_IRET      0x74
+#define SVM_PAUSE     0x77
+#define SVM_IO        0x7b
+#define SVM_MSR       0x7c
+#define SVM_FERR      0x7e
+#define SVM_ICEBP     0x88
+#define SVM_NPF       0x400
+#define SVM_INVALID   0xffffffff /* and above it, what the CPU likes */
 
 /* exit_info1 */
 #define IO_IN         BIT(0)

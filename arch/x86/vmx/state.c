@@ -7,6 +7,7 @@
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/cpuid.h"
+#include "kernel/log.h"
 #include "kernel/vm.h"
 #include "lib/hw/x86.h"
 #include "lib/string.h"
@@ -74,6 +75,7 @@ static const u16 plain_fields[VIRT_REG_COUNT] = {
     [VIRT_SYSENTER_EIP] = VMCS_GUEST_SYSENTER_EIP,
     [VIRT_PAT] = VMCS_GUEST_PAT,
     [VIRT_DEBUGCTL] = VMCS_GUEST_DEBUGCTL,
+    [VIRT_PENDING_DEBUG] = VMCS_GUEST_PENDING_DEBUG,
     [VIRT_DR7] = VMCS_GUEST_DR7,
 };
 
@@ -97,6 +99,8 @@ u64 vmx_read(struct vcpu *v, enum virt_reg r)
         return vmcs_read32(GUEST_CS_ACCESS) >> 13 & 1;
     case VIRT_DR6:
         return vmx_of(v)->debug_live ? read_dr6() : v->dr6;
+    case VIRT_CR2:
+        return vmx_msrs_live(v) ? read_cr2() : v->cr2;
     case VIRT_XCR0:
         return v->xcr0;
     case VIRT_TSC_OFFSET:
@@ -143,6 +147,12 @@ void vmx_write(struct vcpu *v, enum virt_reg r, u64 value)
         v->dr6 = value;
         if (x->debug_live) {
             write_dr6(value);
+        }
+        break;
+    case VIRT_CR2:
+        v->cr2 = value;
+        if (vmx_msrs_live(v)) {
+            write_cr2(value);
         }
         break;
     case VIRT_XCR0:
@@ -231,53 +241,6 @@ static int load_pdptes(struct vcpu *v, u64 cr3)
 
 /* --- groups --- */
 
-/* Fields of struct vcpu_state that are a field of the VMCS and nothing else, by group. */
-struct state_field {
-    u16 offset, field;
-    u8 bytes;
-};
-
-#define STATE(member, name)                                                                        \
-    {                                                                                              \
-        offsetof(struct vcpu_state, member), VMCS_##name, sizeof(((struct vcpu_state *)0)->member) \
-    }
-
-static const struct state_field gpr_fields[] = {
-    STATE(rip, GUEST_RIP),
-    STATE(gpr[GPR_RSP], GUEST_RSP),
-    STATE(rflags, GUEST_RFLAGS),
-};
-static const struct state_field sys_fields[] = {
-    STATE(gdt_base, GUEST_GDTR_BASE),
-    STATE(gdt_limit, GUEST_GDTR_LIMIT),
-    STATE(idt_base, GUEST_IDTR_BASE),
-    STATE(idt_limit, GUEST_IDTR_LIMIT),
-    STATE(cr3, GUEST_CR3),
-};
-static const struct state_field msr_fields[] = {
-    STATE(msr_sysenter_cs, GUEST_SYSENTER_CS),   STATE(msr_sysenter_esp, GUEST_SYSENTER_ESP),
-    STATE(msr_sysenter_eip, GUEST_SYSENTER_EIP), STATE(msr_pat, GUEST_PAT),
-    STATE(msr_debugctl, GUEST_DEBUGCTL),         STATE(dr7, GUEST_DR7),
-    STATE(pending_debug, GUEST_PENDING_DEBUG),
-};
-
-static void read_fields(struct vcpu_state *s, const struct state_field *f, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        u64 value = vmread(f[i].field);
-        memcpy((char *)s + f[i].offset, &value, f[i].bytes);
-    }
-}
-
-static void write_fields(const struct vcpu_state *s, const struct state_field *f, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        u64 value = 0;
-        memcpy(&value, (const char *)s + f[i].offset, f[i].bytes);
-        vmwrite(f[i].field, value);
-    }
-}
-
 static int set_sys(struct vcpu *v, const struct vcpu_state *s)
 {
     bool pae32 = s->cr0 & CR0_PG && s->cr4 & CR4_PAE && !(s->efer & EFER_LMA);
@@ -287,37 +250,14 @@ static int set_sys(struct vcpu *v, const struct vcpu_state *s)
     for (u32 i = 0; i < SEG_COUNT; i++) {
         write_segment(i, &s->seg[i]);
     }
-    write_fields(s, sys_fields, ARRAY_SIZE(sys_fields));
+    vmcs_write(GUEST_GDTR_BASE, s->gdt_base);
+    vmcs_write32(GUEST_GDTR_LIMIT, s->gdt_limit);
+    vmcs_write(GUEST_IDTR_BASE, s->idt_base);
+    vmcs_write32(GUEST_IDTR_LIMIT, s->idt_limit);
     write_cr0_guest(s->cr0);
     write_cr4_guest(v, s->cr4);
-    write_efer_guest(v, s->efer);
-    if (s->cr8 != apic_cr8(v)) { /* what it does not show of TPR stays */
-        apic_set_cr8(v, (u32)s->cr8);
-    }
-    v->cr2 = s->cr2;
-    if (vmx_msrs_live(v)) {
-        write_cr2(s->cr2);
-    }
     vmx_flush_linear(v);
     return E_OK;
-}
-
-static void set_msrs(struct vcpu *v, const struct vcpu_state *s)
-{
-    if (v->vm->cpuid->xcr0) {
-        vmx_write(v, VIRT_XCR0, s->xcr0);
-    }
-    vmx_write(v, VIRT_STAR, s->msr_star);
-    vmx_write(v, VIRT_LSTAR, s->msr_lstar);
-    v->cstar = s->msr_cstar;
-    vmx_write(v, VIRT_FMASK, s->msr_fmask);
-    vmx_write(v, VIRT_KERNEL_GS_BASE, s->msr_kernel_gs_base);
-    vmx_write(v, VIRT_TSC_AUX, s->msr_tsc_aux);
-    write_fields(s, msr_fields, ARRAY_SIZE(msr_fields));
-    vmcs_write(GUEST_DR7, (s->dr7 & ~(BIT(11) | BIT(12) | FIELD(15, 14))) | DR7_FIXED);
-    if (s->dr7 & 0xff) {
-        vmx_give_debug(v); /* breakpoints are armed: their addresses must be there */
-    }
 }
 
 int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
@@ -325,51 +265,21 @@ int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
     if (!guest_state_check(v, s, groups) || (groups & VCPU_STATE_SYS && set_sys(v, s) != E_OK)) {
         return E_INVAL;
     }
-    if (groups & VCPU_STATE_MSR) {
-        set_msrs(v, s);
-    }
-    if (groups & VCPU_STATE_GPR) {
-        memcpy(v->gpr, s->gpr, sizeof(v->gpr));
-        write_fields(s, gpr_fields, ARRAY_SIZE(gpr_fields));
-        vmcs_write(GUEST_RFLAGS, (s->rflags & ~RFLAGS_RESERVED) | RFLAGS_FIXED);
-    }
-    if (groups & VCPU_STATE_EVENT) {
-        vmcs_write32(GUEST_INTERRUPTIBILITY, s->interruptibility);
-        v->activity = s->halted;
-    }
+    guest_set_state(v, s, groups);
     return E_OK;
 }
 
 void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
 {
-    if (groups & VCPU_STATE_GPR) {
-        memcpy(s->gpr, v->gpr, sizeof(s->gpr));
-        read_fields(s, gpr_fields, ARRAY_SIZE(gpr_fields));
-    }
+    guest_get_state(v, s, groups);
     if (groups & VCPU_STATE_SYS) {
         for (u32 i = 0; i < SEG_COUNT; i++) {
             read_segment(i, &s->seg[i]);
         }
-        read_fields(s, sys_fields, ARRAY_SIZE(sys_fields));
-        s->cr0 = vmx_read(v, VIRT_CR0);
-        s->cr2 = vmx_msrs_live(v) ? read_cr2() : v->cr2;
-        s->cr4 = vmx_read(v, VIRT_CR4);
-        s->cr8 = apic_cr8(v);
-        s->efer = vmcs_read64(GUEST_EFER);
-    }
-    if (groups & VCPU_STATE_MSR) {
-        s->xcr0 = v->xcr0;
-        s->msr_star = v->star;
-        s->msr_lstar = v->lstar;
-        s->msr_cstar = v->cstar;
-        s->msr_fmask = v->fmask;
-        s->msr_kernel_gs_base = vmx_read(v, VIRT_KERNEL_GS_BASE);
-        s->msr_tsc_aux = v->tsc_aux;
-        read_fields(s, msr_fields, ARRAY_SIZE(msr_fields));
-    }
-    if (groups & VCPU_STATE_EVENT) {
-        s->interruptibility = vmcs_read32(GUEST_INTERRUPTIBILITY);
-        s->halted = v->activity;
+        s->gdt_base = vmcs_read(GUEST_GDTR_BASE);
+        s->gdt_limit = vmcs_read32(GUEST_GDTR_LIMIT);
+        s->idt_base = vmcs_read(GUEST_IDTR_BASE);
+        s->idt_limit = vmcs_read32(GUEST_IDTR_LIMIT);
     }
 }
 
@@ -383,51 +293,17 @@ u32 vmx_code_mode(struct vcpu *v, u64 *cr3)
     return vmcs_read(GUEST_CR4) & CR4_LA57 ? VX_ACCESS_CODE64 | VX_ACCESS_LA57 : VX_ACCESS_CODE64;
 }
 
-/* SDM 3A "Processor State After Reset", the columns for INIT; what is not named is 0. MSRs but
- * those named here stay as they are. */
 void vmx_reset_state(struct vcpu *v)
 {
-    static const struct {
-        u16 field;
-        u64 value;
-    } values[] = {
-        {VMCS_GUEST_GDTR_LIMIT,   0xffff         },
-        {VMCS_GUEST_IDTR_LIMIT,   0xffff         },
-        {VMCS_GUEST_DR7,          DR7_FIXED      },
-        {VMCS_GUEST_RFLAGS,       RFLAGS_FIXED   },
-        {VMCS_GUEST_RIP,          0xfff0         },
-        {VMCS_GUEST_ACTIVITY,     ACTIVITY_ACTIVE},
-        {VMCS_GUEST_LINK_POINTER, ~0ull          },
-    };
-    static const u16 zero[] = {
-        VMCS_GUEST_GDTR_BASE, VMCS_GUEST_IDTR_BASE,        VMCS_GUEST_CR3,
-        VMCS_GUEST_PDPTE0,    VMCS_GUEST_PDPTE1,           VMCS_GUEST_PDPTE2,
-        VMCS_GUEST_PDPTE3,    VMCS_GUEST_DEBUGCTL,         VMCS_GUEST_PREEMPT_TIMER,
-        VMCS_GUEST_RSP,       VMCS_GUEST_INTERRUPTIBILITY, VMCS_GUEST_PENDING_DEBUG,
-    };
-    static const u32 access[SEG_COUNT] = {
-        [SEG_ES] = 0x93, [SEG_CS] = 0x9b, [SEG_SS] = 0x93,   [SEG_DS] = 0x93,
-        [SEG_FS] = 0x93, [SEG_GS] = 0x93, [SEG_LDTR] = 0x82, [SEG_TR] = 0x8b,
-    };
+    struct vcpu_state s;
 
-    for (u32 i = 0; i < SEG_COUNT; i++) {
-        write_segment(i, &(struct vcpu_seg){.limit = 0xffff, .access = access[i]});
-    }
-    vmcs_write16(GUEST_CS_SELECTOR, 0xf000);
-    vmcs_write(GUEST_CS_BASE, 0xffff0000);
-    for (u32 i = 0; i < ARRAY_SIZE(values); i++) {
-        vmwrite(values[i].field, values[i].value);
-    }
-    for (u32 i = 0; i < ARRAY_SIZE(zero); i++) {
-        vmwrite(zero[i], 0);
-    }
+    guest_init_state(v, &s);
     vmcs_write(CR0_MASK, cr0_owned());
     vmcs_write(CR4_MASK, cr4_owned(v));
-    write_cr0_guest((vmcs_read(CR0_SHADOW) & (CR0_CD | CR0_NW)) | CR0_ET);
-    write_cr4_guest(v, 0);
-    write_efer_guest(v, 0);
-    memset(v->gpr, 0, sizeof(v->gpr));
-    v->gpr[GPR_RDX] = v->vm->cpuid->signature;
+    ASSERT(vmx_set_state(v, &s, GUEST_INIT_GROUPS) == E_OK);
+    vmcs_write(GUEST_DR7, DR7_FIXED);
+    vmcs_write64(GUEST_DEBUGCTL, 0);
+    vmcs_write(GUEST_PENDING_DEBUG, 0);
 }
 
 void vmx_start(struct vcpu *v, u8 vector)

@@ -302,6 +302,7 @@ static void init_controls(struct vcpu *v)
     vmcs_write64(TSC_OFFSET, v->tsc_offset);
     vmcs_write64(EPT_POINTER, x->eptp);
     vmcs_write64(GUEST_LINK_POINTER, ~0ull);
+    vmcs_write32(GUEST_ACTIVITY, ACTIVITY_ACTIVE);
     if (proc2 & PROC2_ENABLE_VPID) {
         vmcs_write16(VPID, x->vpid);
     }
@@ -399,13 +400,9 @@ static int vmx_vcpu_create(struct vcpu *v)
 /* INIT, on a vCPU that may have run. */
 static void vmx_vcpu_reset(struct vcpu *v)
 {
+    vmcs_write(GUEST_DR7, DR7_FIXED);
+    vmx_debug_unload(v); /* the registers are not the guest's any more */
     vmx_reset_state(v);
-    vmx_debug_unload(v); /* DR7 is reset: the registers are not the guest's any more */
-    memset(v->dr, 0, sizeof(v->dr));
-    v->dr6 = DR6_FIXED;
-    v->cr2 = 0;
-    write_cr2(0);
-    vmx_flush_linear(v);
 }
 
 /* What a tag may still remember here from an earlier stay, or of an earlier user of the tag or of
