@@ -234,7 +234,9 @@ void guest_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
         }
     }
     if (groups & VCPU_STATE_SYS) {
-        apic_set_cr8(v, (u32)s->cr8);
+        if (s->cr8 != apic_cr8(v)) { /* the half of TPR that it does not show stays */
+            apic_set_cr8(v, (u32)s->cr8);
+        }
     }
     if (groups & VCPU_STATE_MSR) {
         v->cstar = s->msr_cstar;
