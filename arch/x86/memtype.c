@@ -48,6 +48,17 @@ static int combine(int a, int b)
     return wt ? MEMTYPE_WT : MEMTYPE_UC;
 }
 
+/* Where no range is. */
+static int default_of(const struct memtype_map *m, u64 pa, u64 end)
+{
+    u64 from = MAX(pa, 4 * SIZE_1G), to = MIN(end, m->high_end);
+
+    if (from >= to || m->default_type == MEMTYPE_WB) {
+        return m->default_type;
+    }
+    return from == pa && to == end ? MEMTYPE_WB : MEMTYPE_NOT_UNIFORM;
+}
+
 /* Of a block of a power of two of bytes, aligned to its size, that no fixed range covers. */
 static int block_type(const struct memtype_map *m, u64 pa, u64 bytes)
 {
@@ -65,7 +76,7 @@ static int block_type(const struct memtype_map *m, u64 pa, u64 bytes)
         }
         type = combine(type, v->type);
     }
-    return type == MEMTYPE_NOT_UNIFORM ? m->default_type : type;
+    return type == MEMTYPE_NOT_UNIFORM ? default_of(m, pa, pa + bytes) : type;
 }
 
 int memtype_of(const struct memtype_map *m, u64 pa, u64 bytes)

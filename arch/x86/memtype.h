@@ -19,6 +19,7 @@ struct memtype_range {
 struct memtype_map {
     bool fixed_enabled;
     u8 default_type;
+    u64 high_end; /* from 4 GiB to here the default is write-back */
     u32 variable_count;
     struct memtype_range variable[MEMTYPE_VARIABLE_MAX];
     u8 fixed[MEMTYPE_FIXED_END >> PAGE_SHIFT]; /* a type per page */

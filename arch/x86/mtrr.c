@@ -10,6 +10,18 @@
 static ARCH_READ_ONLY_AFTER_BOOT bool enabled;
 static ARCH_READ_ONLY_AFTER_BOOT struct memtype_map map;
 
+/* Other CPUs have no such register, or read 0. */
+static u64 high_end(void)
+{
+    u64 syscfg, top;
+
+    if (!rdmsr_safe(MSR_SYSCFG, &syscfg) || (syscfg & SYSCFG_HIGH_WB) != SYSCFG_HIGH_WB ||
+        !rdmsr_safe(MSR_TOP_MEM2, &top)) {
+        return 0;
+    }
+    return top & TOP_MEM2;
+}
+
 void mtrr_init(void)
 {
     static const u32 fixed_msrs[MEMTYPE_FIXED_COUNT] = {
@@ -23,6 +35,7 @@ void mtrr_init(void)
 
     enabled = def & MTRR_DEF_TYPE_ENABLE;
     map.default_type = (u8)def;
+    map.high_end = high_end();
     map.fixed_enabled = (cap & MTRRCAP_FIX) && (def & MTRR_DEF_TYPE_FIX);
     for (u32 i = 0; i < MEMTYPE_FIXED_COUNT && map.fixed_enabled; i++) {
         memtype_set_fixed(&map, i, rdmsr(fixed_msrs[i]));

@@ -160,6 +160,13 @@
 #define VM_CR_LOCK   BIT(3)
 #define VM_CR_SVMDIS BIT(4)
 
+/* AMD: memory from 4 GiB to the top is write-back by default. APM 2 "Extended Memory Type-Range
+ * Registers and Top-of-Memory Registers" */
+#define MSR_SYSCFG     0xc0010010u
+#define SYSCFG_HIGH_WB FIELD(22, 21) /* MtrrTom2En, Tom2ForceMemTypeWB */
+#define MSR_TOP_MEM2   0xc001001du
+#define TOP_MEM2       FIELD(51, 23)
+
 /* Memory types of MTRR, PAT and EPT. */
 #define MEMTYPE_UC 0
 #define MEMTYPE_WC 1

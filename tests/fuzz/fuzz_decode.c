@@ -41,6 +41,20 @@ static void check_insn(const struct insn *i, const u8 *bytes, u8 code)
     check(i->address_bytes == 8 || offset < BIT(8 * i->address_bytes));
 }
 
+/* The same bytes as an instruction without a memory operand. */
+static void check_system(const u8 *bytes, u32 count, u8 code)
+{
+    struct insn i, again;
+
+    if (decode_system(bytes, count, code, &i) != DECODE_OK) {
+        return;
+    }
+    check(i.length >= 1 && i.length <= MIN(count, DECODE_MAX_BYTES) && i.reg < GPR_COUNT);
+    check(code == 8 || i.reg < 8);
+    check(decode_system(bytes, i.length, code, &again) == DECODE_OK && again.length == i.length);
+    check(decode_system(bytes, i.length - 1u, code, &again) == DECODE_SHORT);
+}
+
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
     static const u8 codes[4] = {2, 4, 8, 8};
@@ -56,6 +70,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
     memcpy(bytes, data + 1, count);
     memset(&i, 0, sizeof(i));
     enum decode_status status = decode(bytes, count, code, &i);
+
+    check_system(bytes, count, code);
     if (status == DECODE_SHORT || status == DECODE_TOO_LONG) {
         check((status == DECODE_SHORT) == (count < DECODE_MAX_BYTES));
     }

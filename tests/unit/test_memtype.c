@@ -97,6 +97,25 @@ static void test_default_uncached(void **state)
     assert_int_equal(memtype_of(&m, 3 * SIZE_1G, SIZE_1G), MEMTYPE_UC);
 }
 
+/* AMD's way: no MTRR speaks of the memory above 4 GiB. */
+static void test_high_memory(void **state)
+{
+    (void)state;
+    reset(MEMTYPE_UC);
+    m.high_end = 6 * SIZE_1G;
+    range(0, 2 * SIZE_1G, MEMTYPE_WB);
+    range(5 * SIZE_1G, 0x10000000, MEMTYPE_UC);
+    assert_int_equal(memtype_of(&m, 3 * SIZE_1G, SIZE_1G), MEMTYPE_UC);
+    assert_int_equal(memtype_of(&m, 4 * SIZE_1G, SIZE_1G), MEMTYPE_WB);
+    assert_int_equal(memtype_of(&m, 5 * SIZE_1G, SIZE_2M), MEMTYPE_UC);
+    assert_int_equal(memtype_of(&m, 6 * SIZE_1G - SIZE_2M, SIZE_2M), MEMTYPE_WB);
+    assert_int_equal(memtype_of(&m, 6 * SIZE_1G, SIZE_2M), MEMTYPE_UC);
+    assert_int_equal(memtype_of(&m, 6 * SIZE_1G - SIZE_2M, 2 * SIZE_2M), MEMTYPE_NOT_UNIFORM);
+    assert_int_equal(memtype_of(&m, 0, 8 * SIZE_1G), MEMTYPE_NOT_UNIFORM);
+    m.high_end = 4 * SIZE_1G + SIZE_2M; /* inside of a large block */
+    assert_int_equal(memtype_of(&m, 4 * SIZE_1G, SIZE_1G), MEMTYPE_NOT_UNIFORM);
+}
+
 static void test_fixed(void **state)
 {
     (void)state;
@@ -169,6 +188,7 @@ int main(void)
         cmocka_unit_test(test_default_write_back),
         cmocka_unit_test(test_default_uncached),
         cmocka_unit_test(test_fixed),
+        cmocka_unit_test(test_high_memory),
         cmocka_unit_test(test_registers),
         cmocka_unit_test(test_random),
     };
