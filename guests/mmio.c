@@ -124,21 +124,25 @@ static void compare(const char *name, u32 round, u64 address, const struct regs 
 }
 
 /* Runs code with *start on RAM, and on the device twice, since the hypervisor may know it the
- * second time; compares everything. */
+ * second time; compares everything. Some NOPs before it: what it knows depends on the address. */
 static void both(const char *name, const u8 *code, size_t bytes, const struct regs *start,
                  u64 undefined)
 {
     u64 pattern = test_random(&seed);
     struct regs r[2];
     struct image m[2];
+    u8 padded[64];
+    u32 pad = test_random(&seed) & 15;
 
+    memset(padded, 0x90, pad);
+    memcpy(padded + pad, code, bytes);
     for (u32 round = 0; round < 3; round++) {
         u32 device = round > 0;
 
         map(device);
         fill(pattern);
         r[device] = *start;
-        code_run(code, bytes, &r[device]);
+        code_run(padded, pad + bytes, &r[device]);
         r[device].rflags &= ~(undefined | lost_flags(name, start->rdi));
         take(&m[device]);
         if (device) {
