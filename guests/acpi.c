@@ -14,6 +14,7 @@
 #include "guests/lib/test.h"
 #include "lib/format.h"
 #include "lib/hw/acpi_pm.h"
+#include "lib/hw/i8259.h"
 #include "lib/hw/pci.h"
 #include "lib/string.h"
 
@@ -172,6 +173,7 @@ static void fixed_hardware(void)
     }
     CHECK_EQ(field(fadt, FADT_SMI_CMD, 4), 0); /* always in ACPI mode */
     CHECK_EQ(inw(control) & PM1_CNT_SCI_EN, PM1_CNT_SCI_EN);
+    CHECK_EQ(inb(I8259_ELCR_PORT + 1) & BIT(PM_SCI - 8), BIT(PM_SCI - 8)); /* the SCI is a level */
     CHECK_EQ(field(fadt, FADT_FLAGS, 4) & FLAG_RESET, FLAG_RESET);
     CHECK_EQ(field(fadt, FADT_RESET_REG, 1), GAS_IO);
     CHECK_EQ(field(fadt, FADT_RESET_REG + 4, 8), 0xcf9);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The VMM: started once per guest. Builds the machine, loads the image, runs the guest until it
  * ends. */
+#include "lib/hw/acpi_pm.h"
 #include "lib/hw/lapic.h"
 #include "lib/string.h"
 #include "vmm/load/load.h"
@@ -84,7 +85,7 @@ static void create_vcpu(struct machine *m, u32 index)
     *v = (struct vcpu){.machine = m, .handle = (handle_t)h, .index = index};
 }
 
-/* What firmware would have left in memory. */
+/* What firmware would have left in memory, and that the SCI is a level. */
 static void build_firmware(struct machine *m)
 {
     struct firmware_args args = {.cpus = m->start->cpus};
@@ -92,6 +93,7 @@ static void build_firmware(struct machine *m)
     if (!firmware_build(&m->board.ram, &args)) {
         machine_end(m, GUEST_REFUSED, "no room for the firmware's tables");
     }
+    m->pic.chips[1].elcr = BIT(PM_SCI - 8);
 }
 
 /* Virtual wire mode (MultiProcessor Specification 1.4): the PIC's output reaches the first vCPU
