@@ -24,10 +24,6 @@
 #define PAUSE_COUNT      3000 /* PAUSEs of one loop before it exits */
 #define PAUSE_THRESHOLD  128  /* ticks between two of them */
 
-#define EXCEPTION_DB     BIT(1)
-#define EXCEPTION_AC     BIT(17)
-#define EXCEPTION_MC     BIT(18)
-
 struct svm_caps svm_caps;
 
 /* The same for all guests: nothing passes but what is named in msrs_passed. */
@@ -46,11 +42,9 @@ static struct svm_caps read_caps(void)
     u32 r[4];
 
     arch_cpuid(0x80000000, 0, r);
-    if (r[0] < CPUID_SVM) {
-        return (struct svm_caps){0, 0};
-    }
+    bool reaches = r[0] >= CPUID_SVM;
     arch_cpuid(0x80000001, 0, r);
-    if (!(r[2] & CPUID_81_ECX_SVM)) {
+    if (!reaches || !(r[2] & CPUID_81_ECX_SVM)) {
         return (struct svm_caps){0, 0};
     }
     arch_cpuid(CPUID_SVM, 0, r);
@@ -201,7 +195,7 @@ static void init_controls(struct vcpu *v)
 {
     struct vmcb *c = vmcb_of(v);
 
-    c->exceptions = EXCEPTION_DB | EXCEPTION_AC | EXCEPTION_MC;
+    c->exceptions = BIT(1) | BIT(17) | BIT(18); /* #DB, #AC, #MC */
     c->intercept[0] = INTERCEPTS_0;
     c->intercept[1] = INTERCEPTS_1;
     c->intercept[2] = INTERCEPTS_2;
@@ -250,21 +244,18 @@ static void svm_unload(struct vcpu *v)
 }
 
 /* The SYSCALL MSRs and CR2 are the guest's only while it runs. */
-static void write_tsc_aux(const struct vcpu *v, u64 value)
-{
-    if (v->tsc_aux) {
-        wrmsr(MSR_IA32_TSC_AUX, value);
-    }
-}
-
 static void svm_msrs_enter(struct vcpu *v)
 {
-    write_tsc_aux(v, v->tsc_aux);
+    if (v->tsc_aux) {
+        wrmsr(MSR_IA32_TSC_AUX, v->tsc_aux);
+    }
 }
 
 static void svm_msrs_leave(struct vcpu *v)
 {
-    write_tsc_aux(v, 0);
+    if (v->tsc_aux) {
+        wrmsr(MSR_IA32_TSC_AUX, 0);
+    }
 }
 
 /* No local APIC by the CPU; and the next entry looks at the timer. */
