@@ -4,7 +4,7 @@
 /* SOURCES: vmm/machine/walk.c vmm/machine/ram.c vmm/machine/bus.c */
 /* Emulated instructions with arbitrary code, page tables and registers. Input: choices and
  * registers (see take), then the guest's memory from address 0, which the page tables share with
- * the code; a device fills the hole below 1 MiB. */
+ * the code; a device fills the hole below 768 KiB. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@
 
 #define MEMORY       (1ull << 20)
 #define DEVICE       0xa0000ull
-#define DEVICE_BYTES 0x40000ull
+#define DEVICE_BYTES 0x20000ull
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
