@@ -4,6 +4,7 @@
 #include "kernel/apic.h"
 #include "kernel/boot.h"
 #include "kernel/exit.h"
+#include "kernel/runqueue.h"
 #include "kernel/sched.h"
 #include "kernel/vcpu.h"
 #include "kernel/virt.h"
@@ -88,7 +89,7 @@ static bool deliver(struct vcpu *v)
         }
     }
     u32 vector = v->apic.virtualized ? 0 : apic_next(&v->apic); /* the CPU delivers by itself */
-    bool extint = apic_extint(v);
+    bool extint = __atomic_load_n(&v->apic.signals, __ATOMIC_SEQ_CST) && apic_extint(v);
     if (taken && (vector || extint)) {
         virt->set_window(v, WINDOW_INTERRUPT, true);
     } else if (extint) {
@@ -155,16 +156,21 @@ static bool leave(struct vcpu *v, u64 kind)
 /* Waits, which may take the thread to another CPU; that time is not the guest's. */
 static void pause_guest(struct vcpu *v, void (*wait)(struct vcpu *))
 {
-    vcpu_charge(v, arch_tsc());
     wait(v);
+    struct cpu *c = cpu_this();
+    bool switched = c->resident != v;
+    if (c->msrs_of != v) { /* nor is it if it is not resident */
+        vcpu_make_resident(v);
+    }
     v->clock_tsc = arch_tsc();
-    vcpu_make_resident(v);
+    if (switched) {
+        runqueue_switched(c->runqueue, v->clock_tsc);
+    }
 }
 
 static void wait_turn(struct vcpu *v)
 {
-    (void)v;
-    sched_yield();
+    sched_yield(v->clock_tsc);
 }
 
 static bool has_interrupts_on(struct vcpu *v)

@@ -271,7 +271,7 @@ void kernel_user_hazards(void)
     arch_spin_poll();
     handle_stop(c);
     if (__atomic_load_n(&c->hazards, __ATOMIC_SEQ_CST) & CPU_HAZARD_RESCHED) {
-        sched_yield();
+        sched_yield(arch_tsc());
     }
     if (thread_dying()) {
         thread_end();

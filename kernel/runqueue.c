@@ -6,10 +6,11 @@
 #include "kernel/process.h"
 #include "kernel/vcpu.h"
 
-#define FORGET_S    3600 /* after such a sleep it does not matter what a thread has had */
-#define REACH       4    /* slices that a thread may be from the time of a queue it moves to */
-#define WOKEN_HASTE 64   /* the part of a slice that it says it wants */
-#define LOOKS       8    /* threads of a queue that are looked at for one that may go */
+#define FORGET_S    3600
+#define REACH       4  /* slices that a thread may be from the time of a queue it moves to */
+#define WOKEN_HASTE 64 /* the part of a slice that it says it wants */
+#define LOOKS       8  /* threads of a queue that are looked at for one that may go */
+#define COST_MAX    (turn_tsc() / 8) /* no switch takes longer */
 #define PULL_SCALE  BIT(44)
 
 /* What a CPU shows of its queue: the thread that most wants to go elsewhere. Written under the
@@ -118,12 +119,37 @@ static void move_zero(struct runqueue *q, u64 to)
     }
 }
 
+static void not_before(struct thread *t, u64 vruntime)
+{
+    if (virtual_before(t->vruntime, vruntime)) {
+        t->vruntime = vruntime;
+    }
+}
+
+/* The time of a CPU that was idle stood. */
+static u64 catch_up(struct runqueue *q)
+{
+    move_zero(q, __atomic_load_n(&recent, __ATOMIC_RELAXED));
+    return q->zero;
+}
+
+/* t went on where it slept, with nobody else there, and is looked at only now. */
+static void count_in_late(struct runqueue *q, struct thread *t)
+{
+    t->counted = t->weight;
+    t->share_clock = share_change(t->process->share, 0, t->weight, t->started_tsc);
+    not_before(t, catch_up(q) - t->vslice);
+}
+
 void runqueue_account(struct runqueue *q, u64 now)
 {
     struct thread *t = q->cpu->running;
     u64 ran =
         now > t->started_tsc ? now - t->started_tsc : 0; /* CPUs' clocks may differ a little */
 
+    if (!t->counted && !thread_is_idle(t)) {
+        count_in_late(q, t);
+    }
     t->started_tsc += ran;
     t->times.run_tsc += ran;
     if (thread_is_idle(t)) {
@@ -139,10 +165,43 @@ void runqueue_account(struct runqueue *q, u64 now)
     move_zero(q, last ? q->head->vruntime : t->vruntime);
 }
 
-static void not_before(struct thread *t, u64 vruntime)
+/* Exact to 1/4096 of a slice. */
+static u64 cost_of(const struct thread *t, u64 ticks)
 {
-    if (virtual_before(t->vruntime, vruntime)) {
-        t->vruntime = vruntime;
+    return t->vslice / 4096 * (ticks * 4096 / slice_tsc());
+}
+
+static void move_cost(struct thread *from, struct thread *to, u64 ticks)
+{
+    from->vruntime -= cost_of(from, ticks);
+    share_bill(from->process->share, 0, ticks);
+    to->vruntime += cost_of(to, ticks);
+    share_bill(to->process->share, ticks, 0);
+}
+
+void runqueue_bill(struct runqueue *q, struct thread *next, u64 since, u64 now)
+{
+    struct thread *me = q->cpu->current;
+
+    if (next->woken && me->state == THREAD_RUNNABLE) {
+        move_cost(me, next, MIN(now - since, COST_MAX));
+    } else if (q->visit && !next->woken && !thread_is_idle(next)) {
+        move_cost(next, me, q->switch_tsc);
+    }
+    q->visit = next->woken;
+    q->switched_tsc = now;
+}
+
+void runqueue_switched(struct runqueue *q, u64 now)
+{
+    q->switch_tsc = MIN(now - q->switched_tsc, COST_MAX);
+}
+
+/* After such a sleep virtual times cannot be compared. */
+static void forget(struct runqueue *q, struct thread *t, u64 now)
+{
+    if (UNLIKELY(now > t->started_tsc + FORGET_S * arch_tsc_hz)) {
+        t->vruntime = q->zero;
     }
 }
 
@@ -154,13 +213,15 @@ void runqueue_begin(struct runqueue *q, u64 now)
     if (now >= q->turn_end) { /* not later at each switch: what is due comes in a turn's time */
         q->turn_end = now + turn_tsc();
     }
+    forget(q, t, now);
     t->started_tsc = now;
     t->woken = false;
-    u64 waited = now > t->queued_tsc ? now - t->queued_tsc : 0;
-    if (thread_is_idle(t) || !waited) {
+    if (!t->counted) { /* the idle thread, or one that goes on where it slept */
+        q->visit = false;
         return;
     }
     t->share_clock = share_charge(t->process->share, now, 0);
+    u64 waited = now > t->queued_tsc ? now - t->queued_tsc : 0;
     /* what it has coming may have become worth more, since siblings sleep now */
     runqueue_deadline(t);
     u64 at = runqueue_now(q);
@@ -195,11 +256,7 @@ void runqueue_count_out(struct thread *t, u64 now)
 /* Where q's time is when somebody comes; that of an idle CPU stands. */
 static u64 arrival(struct runqueue *q)
 {
-    if (!q->count && thread_is_idle(q->cpu->running)) {
-        move_zero(q, __atomic_load_n(&recent, __ATOMIC_RELAXED));
-        return q->zero;
-    }
-    return runqueue_now(q);
+    return !q->count && thread_is_idle(q->cpu->running) ? catch_up(q) : runqueue_now(q);
 }
 
 /* What all threads of a share have had counts for each: or they would only have to take turns. */
@@ -219,17 +276,11 @@ void runqueue_place_new(struct runqueue *q, struct thread *t)
 
 void runqueue_place_woken(struct runqueue *q, struct thread *t, u64 now)
 {
-    bool alone = !q->count && thread_is_idle(q->cpu->running);
+    runqueue_deadline(t);
     u64 at = arrival(q);
-
-    if (!alone) { /* else nobody is here to whom its siblings matter, and quick is better */
-        runqueue_deadline(t);
-        not_before_share(t, at);
-    }
-    if (UNLIKELY(now > t->started_tsc + FORGET_S * arch_tsc_hz)) {
-        t->vruntime = at;
-    }
+    forget(q, t, now);
     not_before(t, at - t->vslice); /* sleep earns at most a slice */
+    not_before_share(t, at);
     t->vdeadline = t->vruntime + t->vslice;
 }
 

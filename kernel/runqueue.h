@@ -37,6 +37,9 @@ struct runqueue {
     s64 moment, pull;
     u64 turn_end;           /* until then none that wakes takes the place of the one that runs */
     u64 look_tsc;           /* when this CPU looks at the board again */
+    bool visit;             /* current came because it woke */
+    u64 switched_tsc;       /* when the CPU was switched to it */
+    u64 switch_tsc;         /* how long a switch takes, vCPUs and all */
     bool pass;              /* current gives its turn to any other */
     bool soon;              /* the one that waits first woke; as of the last notice */
     struct thread *waiting; /* blocked threads with a deadline, by deadline */
@@ -87,6 +90,14 @@ struct thread *runqueue_best(struct runqueue *q, struct thread *me);
 /* Charges the thread that runs on q's CPU for its time until now. Before a thread comes into q,
  * too: the place that it gets follows the virtual time. */
 void runqueue_account(struct runqueue *q, u64 now);
+
+/* Before next runs in place of cpu->current; neither is in the queue. Who comes because it woke
+ * pays for the interruption of the other, which could do nothing of its own since then, and for the
+ * way back: so many that sleep and wake cost a neighbour no more than their share. */
+void runqueue_bill(struct runqueue *q, struct thread *next, u64 since, u64 now);
+/* The vCPU of the thread that came with the last switch is in the CPU: so long does one take. No
+ * lock: q is this CPU's. */
+void runqueue_switched(struct runqueue *q, u64 now);
 
 /* The thread that q's CPU runs from now on begins. */
 void runqueue_begin(struct runqueue *q, u64 now);

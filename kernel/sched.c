@@ -136,6 +136,7 @@ static void begin(struct runqueue *q, struct thread *t, u64 now)
 }
 
 static void rest(struct runqueue *q);
+static bool pull(struct runqueue *q);
 static void wake_due(struct runqueue *q, u64 now);
 
 /* Who is to run, NULL: nobody. */
@@ -149,15 +150,18 @@ static struct thread *choose(struct runqueue *q, u64 now)
     if (me->state != THREAD_RUNNABLE) {
         runqueue_count_out(me, now);
     } else if (c->running != me) { /* woken where it slept */
-        runqueue_count_in(me, now);
-        runqueue_place_woken(q, me, now);
+        if (q->count || !(me->affinity & BIT(c->id))) {
+            runqueue_count_in(me, now);
+            runqueue_place_woken(q, me, now);
+        }
         c->slice_end = now;
     }
     return pick(q, me, now);
 }
 
-/* Lock held; released by whoever runs next. */
-static void switch_thread(struct runqueue *q)
+/* since: from when on the caller could do nothing of its own. Lock held; released by whoever runs
+ * next. */
+static void switch_thread(struct runqueue *q, u64 since)
 {
     struct cpu *c = q->cpu;
     struct thread *me = c->current, *next;
@@ -166,7 +170,7 @@ static void switch_thread(struct runqueue *q)
     while (!(next = choose(q, now)) && me->state == THREAD_BLOCKED) {
         begin(q, c->idle, now);
         rest(q);
-        now = arch_tsc();
+        since = now = arch_tsc();
         wake_due(q, now);
     }
     if (next == me) {
@@ -174,18 +178,25 @@ static void switch_thread(struct runqueue *q)
             begin(q, me, now);
         } else if (now >= c->slice_end) {
             c->slice_end = now + slice_tsc();
+            q->visit = false;
         }
         arm_timer(q);
-        show(q);
+        if (q->count) { /* else nobody is shown */
+            show(q);
+        }
         spin_unlock(&q->lock);
         return;
     }
-
     next = next ? next : c->idle;
     /* A thread that waits in a queue may be stolen, so nothing of its vCPU stays here. */
     if (me->state == THREAD_RUNNABLE && me->vcpu && c->resident == me->vcpu) {
         vcpu_evict(c);
     }
+    if (next != c->idle) {
+        runqueue_remove(q, next);
+        vcpu_leave_msrs(c);
+    }
+    runqueue_bill(q, next, since, now);
     q->ended = me->state == THREAD_ENDED ? me : NULL;
     if (me->state == THREAD_RUNNABLE) {
         me->queued_tsc = now;
@@ -194,10 +205,6 @@ static void switch_thread(struct runqueue *q)
         } else {
             q->leaving = me;
         }
-    }
-    if (next != c->idle) {
-        runqueue_remove(q, next);
-        vcpu_leave_msrs(c);
     }
     c->current = next;
     begin(q, next, now);
@@ -214,8 +221,6 @@ static void switch_thread(struct runqueue *q)
     finish_switch(); /* me again, perhaps on another CPU */
 }
 
-static bool pull(struct runqueue *q);
-
 /* Is there a reason to look who shall run? */
 static bool has_work(struct runqueue *q)
 {
@@ -228,12 +233,11 @@ static bool has_work(struct runqueue *q)
  * vCPU, its address space and its stack stay where they are, and if it wakes first, nothing has to
  * be switched. Until then the CPU's time is the idle thread's. Lock held before and after.
  *
- * No wake-up is lost. Whoever brings work does two things under the queue's lock: he queues a
- * thread or makes the sleeping one runnable, then sets RESCHED, and kicks unless it was set. Here
- * RESCHED is cleared first, then all is looked at (which the atomic operations order): so either
- * the work is seen, or RESCHED was set after it had been cleared, with a kick. That kick is pending
- * when it comes before the HLT, for interrupts are off until then. Who shows a thread on the board
- * looks at idle_mask later, and here the board is looked at after that was set.
+ * No wake-up is lost. Whoever brings work queues a thread or makes the sleeping one runnable, then
+ * sets RESCHED, and kicks unless it was set. Here RESCHED was cleared (choose()), then all is
+ * looked at: so either the work is seen, or RESCHED was set after that, with a kick, which is
+ * pending if it comes before the HLT, for interrupts are off until then. Who shows a thread on the
+ * board looks at idle_mask later, and here the board is looked at after that was set.
  */
 static void rest(struct runqueue *q)
 {
@@ -241,12 +245,14 @@ static void rest(struct runqueue *q)
 
     arm_timer(q);
     spin_unlock(&q->lock);
-    if (!pull(q)) {
-        __atomic_or_fetch(&idle_mask, BIT(c->id), __ATOMIC_SEQ_CST);
-        if (!has_work(q) && !__atomic_load_n(&c->hazards, __ATOMIC_SEQ_CST) && !board_has(c->id)) {
-            arch_idle();
-        }
-        __atomic_and_fetch(&idle_mask, ~BIT(c->id), __ATOMIC_SEQ_CST);
+    __atomic_or_fetch(&idle_mask, BIT(c->id), __ATOMIC_SEQ_CST);
+    bool others = board_has(c->id);
+    if (!others && !has_work(q) && !__atomic_load_n(&c->hazards, __ATOMIC_SEQ_CST)) {
+        arch_idle();
+    }
+    __atomic_and_fetch(&idle_mask, ~BIT(c->id), __ATOMIC_SEQ_CST);
+    if (others) {
+        pull(q);
     }
     if (UNLIKELY(__atomic_load_n(&c->hazards, __ATOMIC_SEQ_CST) & ~CPU_HAZARD_RESCHED)) {
         kernel_idle_hazards();
@@ -263,21 +269,21 @@ static void look_around(struct runqueue *q)
     }
 }
 
-void sched_yield(void)
+void sched_yield(u64 since)
 {
-    look_around(cpu_this()->runqueue);
     struct runqueue *q = cpu_this()->runqueue;
+
+    look_around(q);
     spin_lock(&q->lock);
-    switch_thread(q);
+    switch_thread(q, since);
 }
 
 void sched_pass(void)
 {
-    struct cpu *c = cpu_this();
-    struct runqueue *q = c->runqueue;
+    struct runqueue *q = cpu_this()->runqueue;
 
     q->pass = true;
-    resched(c);
+    resched(q->cpu);
 }
 
 void sched_prepare_block(void)
@@ -294,9 +300,8 @@ void sched_cancel_block(void)
 
 bool sched_block(u64 deadline)
 {
-    struct cpu *c = cpu_this();
-    struct thread *me = c->current;
-    struct runqueue *q = c->runqueue;
+    struct runqueue *q = cpu_this()->runqueue;
+    struct thread *me = q->cpu->current;
 
     look_around(q);
     spin_lock(&q->lock);
@@ -311,7 +316,7 @@ bool sched_block(u64 deadline)
     if (deadline != ~0ull) {
         runqueue_wait(q, me);
     }
-    switch_thread(q);
+    switch_thread(q, arch_tsc());
     return !me->timed_out;
 }
 
@@ -322,7 +327,7 @@ static void make_runnable(struct runqueue *q, struct thread *t)
     runqueue_wait_no_more(q, t);
     __atomic_store_n(&t->state, THREAD_RUNNABLE, __ATOMIC_RELAXED);
     if (t == q->cpu->current) {
-        if (t != q->cpu->running) {
+        if (t != q->cpu->running && q->cpu != cpu_this()) {
             resched(q->cpu);
         }
     } else {
@@ -418,9 +423,9 @@ static bool pull(struct runqueue *q)
     q->look_tsc = me->started_tsc + slice_tsc();
     spin_unlock(&q->lock);
 
-    s32 from = board_latest(q, best ? &own : NULL);
-    struct thread *t =
-        from >= 0 ? take(runqueue_of((u32)from), q->cpu->id, best ? &own : NULL) : NULL;
+    const struct offer *have = best ? &own : NULL;
+    s32 from = board_latest(q, have);
+    struct thread *t = from >= 0 ? take(runqueue_of((u32)from), q->cpu->id, have) : NULL;
     if (t) {
         q->cpu->steals++;
         put(q, t, runqueue_place_moved);
@@ -451,6 +456,8 @@ void sched_tick(void)
     wake_due(q, now);
     if (now >= c->slice_end) {
         resched(c);
+    } else if (now >= q->turn_end) {
+        q->turn_end = now + turn_tsc(); /* the next deadlines together, too */
     }
     arm_timer(q);
     spin_unlock(&q->lock);
@@ -498,7 +505,7 @@ void sched_set(struct thread *t, u32 weight, u64 affinity)
     }
 }
 
-/* The CPU that runs t, NULL: none. A moment later it may be wrong. */
+/* The CPU that runs t, NULL: none; a moment later it may be another. */
 static struct cpu *runs_on(const struct thread *t)
 {
     struct cpu *c = cpus[__atomic_load_n(&t->cpu, __ATOMIC_ACQUIRE)];
@@ -554,12 +561,11 @@ void sched_prepare_thread(struct thread *t)
 
 void sched_exit(void)
 {
-    struct cpu *c = cpu_this();
-    struct runqueue *q = c->runqueue;
+    struct runqueue *q = cpu_this()->runqueue;
 
     spin_lock(&q->lock);
-    __atomic_store_n(&c->current->state, THREAD_ENDED, __ATOMIC_RELEASE);
-    switch_thread(q);
+    __atomic_store_n(&q->cpu->current->state, THREAD_ENDED, __ATOMIC_RELEASE);
+    switch_thread(q, arch_tsc());
     panic("an ended thread runs");
 }
 
@@ -577,9 +583,7 @@ void sched_init_cpu(struct cpu *c)
     idle->affinity = BIT(c->id);
     idle->started_tsc = arch_tsc();
     idle->stack = (void *)c->kernel_rsp;
-    c->idle = idle;
-    c->current = idle;
-    c->running = idle;
+    c->idle = c->current = c->running = idle;
     c->slice_end = ~0ull;
     c->deadline = ~0ull;
     __atomic_store_n(&c->runqueue, q, __ATOMIC_RELEASE);
@@ -591,6 +595,6 @@ void sched_start(void)
 
     for (;;) {
         spin_lock(&q->lock);
-        switch_thread(q);
+        switch_thread(q, arch_tsc());
     }
 }

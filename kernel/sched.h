@@ -28,8 +28,9 @@ NORETURN void sched_start(void);
 void sched_add(struct thread *t);
 
 /* Gives the CPU to the thread that deserves it most, if the slice is over; returns when the caller
- * does again, perhaps on another CPU. */
-void sched_yield(void);
+ * does again, perhaps on another CPU. since: the TSC from when on the caller could do nothing of
+ * its own. If another goes because it woke, that time is on that one's account. */
+void sched_yield(u64 since);
 
 /* The caller has nothing better to do than to wait for another thread: at the next sched_yield(),
  * which is due from now on, any other that wants the CPU gets it. */

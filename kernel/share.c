@@ -47,6 +47,13 @@ u64 share_charge(struct share *s, u64 now, u64 ran)
     return clock;
 }
 
+void share_bill(struct share *s, u64 more, u64 less)
+{
+    spin_lock(&s->lock);
+    set_used(s, s->used + share_virtual(s, 1, more) - share_virtual(s, 1, less));
+    spin_unlock(&s->lock);
+}
+
 u64 share_virtual(const struct share *s, u32 weight, u64 part)
 {
     return MIN(part / weight, PART_MAX) * (VIRTUAL_SCALE * WEIGHT_NORMAL) / s->weight;

@@ -36,6 +36,9 @@ u64 share_change(struct share *s, u32 from, u32 to, u64 now);
 /* One of its threads has had a CPU for ran ticks. Returns the integral until now. */
 u64 share_charge(struct share *s, u64 now, u64 ran);
 
+/* Ticks for which the share is to pay, and not to pay, beside what its threads are charged for. */
+void share_bill(struct share *s, u64 more, u64 less);
+
 /* Virtual time for a part of the integral, by a thread of that weight. */
 u64 share_virtual(const struct share *s, u32 weight, u64 part);
 

@@ -30,7 +30,7 @@ struct thread {
     bool timed_out;
     bool woken;  /* and did not run since */
     u32 weight;  /* in its process's share */
-    u32 counted; /* the weight with which it counts there now; 0 while it is blocked */
+    u32 counted; /* the weight with which it counts there; 0: it was blocked at the last look */
     u64 affinity;
     u64 vruntime;  /* virtual time: what it has had, by weight (kernel/share.h) */
     u64 vslice;    /* what a slice costs it, as of when that was looked at */

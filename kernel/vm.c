@@ -195,7 +195,7 @@ static bool zero_block(hpa_t frame, u64 bytes)
     for (u64 at = 0; at < bytes; at += step) {
         arch_frame_zero(HPA(frame.v + at), step);
         if (__atomic_load_n(&cpu_this()->hazards, __ATOMIC_RELAXED) & CPU_HAZARD_RESCHED) {
-            sched_yield();
+            sched_yield(arch_tsc());
         }
         if (thread_dying()) {
             return false;

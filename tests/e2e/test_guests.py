@@ -38,6 +38,7 @@ PLACES = {
     "apicv": ([(SKYLAKE, 1, 16)], [(model, 1, 16) for model in (HASWELL, CNL)]),
     "apicv-smp": ([(SKYLAKE, 2, 16), (HASWELL, 4, 3)],
                   [place for place in MANY if place[0] in (SKYLAKE, HASWELL, CNL)]),
+    "flood-one": ([(SKYLAKE, 1, 16)], ()),
     "one-cpu": ([(SKYLAKE, 1, 16)], [(model, 1, 3) for model in (SANDY, HASWELL, CNL)] + THREADS[:1]),
     "isolation": ([*ONCE, (QEMU, 2, 0)], SOME + THREADS),
     "lifecycle": ([(SKYLAKE, 2, 16), (HASWELL, 4, 16), (QEMU, 8, 0)], SOME + THREADS),

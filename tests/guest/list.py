@@ -23,6 +23,7 @@ TESTS = (
               lines=(r"\[eight\] smp: SUCCESS", r"guest idle: success .* \d{1,3} exits")),
     GuestTest("flood", "tests/guest/flood.conf", 240,
               lines=(r"\[neighbour\] share: SUCCESS", r"\[beside\] share: SUCCESS")),
+    GuestTest("flood-one", "tests/guest/flood-one.conf", 60),
     GuestTest("one-cpu", "tests/guest/one-cpu.conf", 60),
     GuestTest("isolation", "tests/guest/isolation.conf", 240,
               lines=(r"\[intruder\] intruder: SUCCESS", r"\[memcheck\] memcheck: SUCCESS")),

@@ -217,6 +217,8 @@ static void fake_run(struct vcpu *v)
     do {
         check_resident(v);
         CHECK(of(v)->msrs && v->thread == cpu_this()->current && v == v->thread->vcpu);
+        /* a timer that was due while it waited has been looked at */
+        CHECK(host_config.interleave || v->apic.timer_tsc > host_now() - HOST_SLICE / 4);
         backend.entries++;
         memset(&x, 0, sizeof(x));
         if (v->apic.posted) {

@@ -436,6 +436,28 @@ static void manager_spins(u64 arg)
 
 MACHINE_TEST(test_timer_of_a_spinner, manager_spins, .cpus = 2)
 
+/* Another has the CPU in every other slice: what was due then comes with the first entry. */
+static void guest_takes_turns(struct vcpu *v, struct exit *x)
+{
+    if (v->index == 0) {
+        guest_spins(v, x);
+    } else {
+        host_spend_in_guest(500);
+        x->kind = EXIT_CPUID;
+    }
+}
+
+static void manager_takes_turns(u64 arg)
+{
+    (void)arg;
+    make(guest_takes_turns, 2);
+    CHECK_EQUAL(message(1, APIC_STARTUP), 1);
+    sleep_ticks(20 * HOST_SLICE);
+    CHECK(steps[0] > 90);
+}
+
+MACHINE_TEST(test_timer_of_one_that_waits, manager_takes_turns)
+
 /* The shortest period, masked or held back by TPR, in a vCPU that sleeps: others have the CPU. */
 static void guest_hammers(struct vcpu *v, struct exit *x)
 {
@@ -481,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_periodic_timer),
         cmocka_unit_test(test_periodic_timer_on_two_cpus),
         cmocka_unit_test(test_timer_of_a_spinner),
+        cmocka_unit_test(test_timer_of_one_that_waits),
         cmocka_unit_test(test_shortest_period),
     };
 

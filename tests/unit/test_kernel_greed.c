@@ -43,7 +43,8 @@ static void sleep_on(u64 event, u64 ticks)
 
 static s64 guest_new(u32 weight)
 {
-    struct process_args args = {"guest", 2u << 20, 2u << 20, 0, weight, 0};
+    struct process_args args = {
+        .name = "guest", .memory_bytes = 2u << 20, .kernel_bytes = 2u << 20, .weight = weight};
     s64 process = SYS(SYS_PROCESS_CREATE, user_arg(0, &args, sizeof(args)));
     s64 memory = SYS(SYS_MEMORY_CREATE, STACK_BYTES);
 
@@ -213,7 +214,8 @@ MACHINE_TEST(test_wandering_on_four_cpus, manager_wanders, .cpus = 4)
 /* Processes of its own, which would have shares of their own. */
 static void founds(u64 index)
 {
-    struct process_args args = {"child", 4096, 400u << 10, 0, 100, 0};
+    struct process_args args = {
+        .name = "child", .memory_bytes = 4096, .kernel_bytes = 400u << 10, .weight = 100};
 
     if (!index) {
         CHECK_EQUAL(SYS(SYS_PROCESS_CREATE, user_arg(0, &args, sizeof(args))), E_RIGHTS);

@@ -95,7 +95,10 @@ static void work(u64 index)
 
 static s64 start_guest(u32 g)
 {
-    struct process_args args = {"guest", 1u << 20, 1u << 20, 0, load.guests[g].weight, 0};
+    struct process_args args = {.name = "guest",
+                                .memory_bytes = 1u << 20,
+                                .kernel_bytes = 1u << 20,
+                                .weight = load.guests[g].weight};
     s64 process = SYS(SYS_PROCESS_CREATE, user_arg(0, &args, sizeof(args)));
 
     CHECK(process > 0);
