@@ -225,9 +225,8 @@ static bool wait_for_event(struct vcpu *v, bool open)
     return !thread_dying() || leave(v, VX_KICKED);
 }
 
-bool exit_hazards(struct vcpu *v)
+NOINLINE static bool settle_hazards(struct vcpu *v)
 {
-    v->fast_left = EXIT_FAST_RUN;
     for (;;) {
         struct cpu *c = cpu_this();
         if (UNLIKELY(v->clock_tsc >= v->apic.timer_tsc)) {
@@ -302,4 +301,18 @@ bool exit_hazards(struct vcpu *v)
         __atomic_and_fetch(&v->apic.signals, ~APIC_SIGNAL_EXTINT, __ATOMIC_SEQ_CST);
         return leave(v, VX_INTA);
     }
+}
+
+bool exit_hazards(struct vcpu *v)
+{
+    const struct cpu *c = cpu_this();
+    u32 any = __atomic_load_n(&c->hazards, __ATOMIC_ACQUIRE) |
+              __atomic_load_n(&v->hazards, __ATOMIC_ACQUIRE) | v->activity;
+
+    v->fast_left = EXIT_FAST_RUN;
+    /* usually there is nothing to do, which takes no registers */
+    if (LIKELY(!any && v->clock_tsc < MIN(v->apic.timer_tsc, c->slice_end))) {
+        return true;
+    }
+    return settle_hazards(v);
 }
