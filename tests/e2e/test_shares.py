@@ -44,7 +44,8 @@ def test_shares(tmp_path, model, cpus, quantum):
     result = run(tmp_path, config, "--cpu", model, "--cpus", cpus, "--quantum", quantum, timeout=900,
                  dialog=[("in window 1", "shares\n"), ("in window 9", "shares\n")])
     result.expect(OK, "5 guests ended as expected")
-    percent = 2 if cpus == 4 else 5  # two slices more or less are that much of half the time
+    # with 2 CPUs the lightest guest gets 67 slices in all: two more or less are 3 %
+    percent = 2 if cpus == 4 else 3
 
     windows = {name: done(result, name) for name in NAMES}
     assert len({tuple(w) for w in windows.values()}) == 1, f"not the same windows: {windows}"
