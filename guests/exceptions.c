@@ -475,7 +475,8 @@ static void breakpoints(void)
     struct fault f;
 
     if (cpu_is_tcg()) {
-        write_dr6(0xffff0ff0);
+        test_skip("breakpoints: a VMRUN of QEMU TCG arms none");
+        return;
     }
     __asm__ volatile("mov %0, %%dr0; mov %1, %%dr7"
                      :
@@ -501,16 +502,14 @@ static void breakpoints(void)
     check_fault("execution breakpoint behind cpuid", f, VEC_DB, false, 0, 2);
     CHECK_EQ(read_dr6() & 0xe00f, 2);
     write_dr6(0xffff0ff0);
-    if (!cpu_is_tcg()) {
-        __asm__ volatile("mov %0, %%dr7" : : "r"(dr7 | BIT(13))); /* general detect */
-        f = TRY("mov %%dr0, %%rax", : : : "rax");
-        CHECK_FAULT(f, VEC_DB);
-        CHECK_EQ(read_dr6() & 0xe00f, DR6_BD);
-        u64 now;
-        __asm__ volatile("mov %%dr7, %0" : "=r"(now)); /* the exception cleared it */
-        CHECK_EQ(now, dr7);
-        write_dr6(0xffff0ff0);
-    }
+    __asm__ volatile("mov %0, %%dr7" : : "r"(dr7 | BIT(13))); /* general detect */
+    f = TRY("mov %%dr0, %%rax", : : : "rax");
+    CHECK_FAULT(f, VEC_DB);
+    CHECK_EQ(read_dr6() & 0xe00f, DR6_BD);
+    u64 now;
+    __asm__ volatile("mov %%dr7, %0" : "=r"(now)); /* the exception cleared it */
+    CHECK_EQ(now, dr7);
+    write_dr6(0xffff0ff0);
     __asm__ volatile("mov %0, %%dr0; mov %0, %%dr1" : : "r"(0ull));
 }
 
