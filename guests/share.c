@@ -7,10 +7,10 @@
  *
  *   windows=N  how many (4)
  *   ms=N       how long each is (250)
- *   even=N     odd windows (by the clock; guests/storm.c rages in those) give at least N percent of
- *              the time of even ones
- *   tell       says when a window begins
- *   lag=N      no CPU is ever more than N slices behind the straight line of what it gets
+ *   grid=N     the first is a multiple of N by the clock (4); with more, guests that start about
+ * the same time more surely choose the same even=N     odd windows (by the clock; guests/storm.c
+ * rages in those) give at least N percent of the time of even ones tell       says when a window
+ * begins lag=N      no CPU is ever more than N slices behind the straight line of what it gets
  */
 #include "guests/lib/boot.h"
 #include "guests/lib/clock.h"
@@ -31,7 +31,7 @@ static u64 had[MAX_WINDOWS]; /* by all CPUs */
 static struct worker {
     u64 done[MAX_WINDOWS];   /* batches */
     u64 had[MAX_WINDOWS];    /* ticks */
-    u32 sample[MAX_SAMPLES]; /* batches done by the end of each slice's time */
+    u32 sample[MAX_SAMPLES]; /* what it had by the end of each slice's time, in 1/100 slices */
     u64 quickest;            /* ticks for a batch */
 } workers[CPUS];
 
@@ -61,11 +61,12 @@ static void compute(void *arg)
 
         x = work(x);
         w->done[n]++;
-        all++;
         now = rdtsc();
-        w->had[n] += now - before < GAP * w->quickest ? now - before : w->quickest;
+        u64 step = now - before < GAP * w->quickest ? now - before : w->quickest;
+        w->had[n] += step;
+        all += step;
         while (samples < MAX_SAMPLES && base + (samples + 1ull) * slice <= now) {
-            w->sample[samples++] = (u32)all;
+            w->sample[samples++] = (u32)(all * 100 / slice);
         }
         if (n >= told) {
             print("share: in window %u\n", told++);
@@ -94,14 +95,13 @@ static void tell(void)
 static u64 lag_of(const struct worker *w, u64 samples)
 {
     s64 all = w->sample[samples - 1], most = 0, sum = 0;
-    u64 batches = MAX(slice / MAX(w->quickest, (u64)1), (u64)1);
 
     for (u64 k = 0; k < samples; k++) {
         s64 behind = all * (s64)(k + 1) / (s64)samples - (s64)w->sample[k];
         most = MAX(most, behind);
         sum += behind;
     }
-    return (u64)(most - sum / (s64)samples) * 100 / batches;
+    return (u64)(most - sum / (s64)samples);
 }
 
 static void lag(void)
@@ -135,7 +135,7 @@ static void even(void)
 
 static void measure(void)
 {
-    u64 hz = clock_tsc_hz();
+    u64 hz = clock_tsc_hz(), grid = MAX(boot_option_number("grid", 4), (u64)2) & ~1ull;
 
     slice = hz / SLICES_PER_S;
     windows = MAX(MIN(boot_option_number("windows", 4), (u64)MAX_WINDOWS), (u64)2) & ~1ull;
@@ -143,7 +143,7 @@ static void measure(void)
     smp_init();
     smp_start_all();
     CHECK(smp_count() <= CPUS, "%u CPUs", smp_count());
-    base = ((rdtsc() + window / 4) / (4 * window) + 1) * 4 * window;
+    base = ((rdtsc() + window / 4) / (grid * window) + 1) * grid * window;
     CHECK(smp_call_all(compute, (void *)base), "all end");
     tell();
     even();
