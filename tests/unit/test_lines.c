@@ -50,6 +50,30 @@ static void test_lines(void **state)
     assert_string_equal(printed, "[web] hello\n[web] world\n[web] \n[web] login: \n");
 }
 
+/* Whoever reads can put together again what was shown before it was complete, or was too long. */
+static void test_broken_lines(void **state)
+{
+    struct lines l = {0};
+    char wide[LINES_WIDTH + 2];
+
+    (void)state;
+    add(&l, "login: ");
+    lines_flush(&l, NULL, "web");
+    add(&l, "root\nPass");
+    lines_flush(&l, NULL, "web");
+    add(&l, "word: ");
+    lines_flush(&l, NULL, "web");
+    add(&l, "\nhello\n");
+    assert_string_equal(printed, "[web] login: \n[web]+ root\n[web] Pass\n[web]+ word: \n"
+                                 "[web]+ \n[web] hello\n");
+    printed_bytes = 0;
+    memset(wide, 'x', sizeof(wide) - 1);
+    wide[sizeof(wide) - 1] = 0;
+    add(&l, wide);
+    add(&l, "\n!\n");
+    assert_non_null(strstr(printed, "x\n[web]+ x\n[web] !\n"));
+}
+
 static void test_control_characters(void **state)
 {
     struct lines l = {0};
@@ -105,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_lines, setup),
+        cmocka_unit_test_setup(test_broken_lines, setup),
         cmocka_unit_test_setup(test_control_characters, setup),
         cmocka_unit_test_setup(test_room, setup),
         cmocka_unit_test_setup(test_since, setup),

@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* A guest's bytes as lines with its name. */
+/* A guest's bytes as lines with its name; "[name]+ " goes on with what was shown of a line. */
 #include "vmm/manager/lines.h"
 
 #include "lib/format.h"
 #include "lib/string.h"
 
-static void write_line(struct lines *l, struct output *o, const char *name)
+/* whole: the guest ended the line, so that what follows begins one. */
+static void write_line(struct lines *l, struct output *o, const char *name, bool whole)
 {
     output_write(o, "[", 1);
     output_write(o, name, strlen(name));
-    output_write(o, "] ", 2);
+    output_write(o, l->broken ? "]+ " : "] ", l->broken ? 3 : 2);
     output_write(o, l->text, l->length);
     output_write(o, "\n", 1);
     l->length = 0;
+    l->broken = !whole;
 }
 
 void lines_flush(struct lines *l, struct output *o, const char *name)
 {
     if (l->length) {
-        write_line(l, o, name);
+        write_line(l, o, name, false);
     }
 }
 
@@ -29,7 +31,7 @@ void lines_add(struct lines *l, struct output *o, const char *name, const u8 *by
         char shown[8] = {(char)c, 0};
 
         if (c == '\n') {
-            write_line(l, o, name);
+            write_line(l, o, name, true);
             continue;
         }
         if (c == '\r') {
@@ -42,7 +44,7 @@ void lines_add(struct lines *l, struct output *o, const char *name, const u8 *by
         }
         u32 length = (u32)strlen(shown);
         if (l->length + length > sizeof(l->text)) {
-            write_line(l, o, name);
+            write_line(l, o, name, false);
         }
         if (!l->length) {
             l->since_tsc = now;

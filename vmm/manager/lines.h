@@ -9,14 +9,15 @@
 #include "lib/types.h"
 #include "vmm/manager/output.h"
 
-#define LINES_WIDTH 240 /* longer lines are broken */
+#define LINES_WIDTH 240 /* longer lines are broken, as are those that do not end in time */
 #define LINES_NAME  32
 
 /* Room in the output that n bytes of a guest need at most: each could be a line of its own. */
-#define LINES_ROOM(n) ((n) * (LINES_NAME + 4) + LINES_WIDTH)
+#define LINES_ROOM(n) ((n) * (LINES_NAME + 5) + LINES_WIDTH)
 
 struct lines {
     u32 length;
+    bool broken;   /* what is shown last has no end yet */
     u64 since_tsc; /* when the oldest byte of the line came */
     char text[LINES_WIDTH];
 };
