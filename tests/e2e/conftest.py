@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What pytest wants to know before it looks at the tests."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+pytest_plugins = ("pytest_socle",)
 
 
 def pytest_configure(config):

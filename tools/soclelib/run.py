@@ -27,6 +27,7 @@ DEFAULT_TIMEOUT = 300
 QUIET_BOOT = 5.0
 QUIET_RUN = 15.0
 POLL = 0.02
+EMULATED = {"auto": "bochs", "fast": "qemu-tcg"}  # where nested KVM is not offered
 MEANING = {
     STATUS_OK: "every guest ended well",
     STATUS_GUEST: "a guest failed",
@@ -52,9 +53,9 @@ def wants_input(choice):
 def choose_platform(options, disk, folder, typed):
     """The machine to run on."""
     platform = options.platform
-    if platform == "auto":
+    if platform in EMULATED:
         special = options.bochs or options.quantum or options.ips or options.exclude_features
-        platform = "bochs" if special or qemu.kvm_missing() else "qemu-kvm"
+        platform = "bochs" if special else EMULATED[platform] if qemu.kvm_missing() else "qemu-kvm"
     if platform == "bochs":
         return Bochs(options, disk, folder, typed)
     return Qemu(options, disk, folder, typed, platform == "qemu-kvm")
