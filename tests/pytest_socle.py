@@ -28,8 +28,8 @@ TYPED = 118  # bytes of a line that the monitor takes
 PATIENCE = 60  # seconds, for a machine whose time is over
 
 LINE = re.compile(r"\[([\w-]+)\](\+?) (.*)")
-END = re.compile(r"socle: guest (?P<name>\S+): (?P<how>[a-z-]+)(?: \((?P<reason>.*)\))?, (?P<expected>as expected|at quit)?"
-                 r".*, (?P<ms>\d+) ms, (?P<exits>\d+) exits$")
+END = re.compile(r"socle: guest (?P<name>\S+): (?P<how>[a-z-]+)(?: \((?P<reason>.*)\))?, "
+                 r"(?P<expected>as expected|at quit)?.*, (?P<ms>\d+) ms, (?P<exits>\d+) exits$")
 
 
 @dataclass(frozen=True)
@@ -349,9 +349,9 @@ class Socle:
         self.machines = []
 
     def boot(self, config, *options, platform=None, cpus=2, timeout=300, files=None):
-        """Boots a configuration: a Path, or text, also that of guest() and linux(), which can be added. platform: bochs,
-        qemu-tcg, qemu-kvm, or what --socle-platform says; cpus of the machine; timeout: seconds for all of it. A Machine;
-        it is ended with the test at the latest."""
+        """Boots a configuration: a Path, or text, also that of guest() and linux(), which can be added; returns a
+        Machine, which is ended with the test at the latest. platform: bochs, qemu-tcg, qemu-kvm, or what
+        --socle-platform says; cpus of the machine; timeout: seconds for all of it."""
         platform = platform or self.platform
         if platform == "qemu-kvm" and kvm_missing():
             pytest.skip(f"nested KVM cannot be used: {kvm_missing()}")

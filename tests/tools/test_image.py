@@ -22,15 +22,15 @@ def on_disk(path, name):
 def test_holds_what_the_configuration_names(host):
     """Loader, programs, configuration and the guests' files, from beside it or from the build folder."""
     (host.folder / "sub").mkdir()
-    (host.folder / "sub" / "My Module.with.dots.bin").write_bytes(b"m" * 70000)
+    (host.folder / "sub" / "My-Module.with.dots.bin").write_bytes(b"m" * 70000)
     (host.folder / "notes.txt").write_bytes(b"notes\n")
     text = ("\ufeff[host]\r\nself-test = yes\r\n[guest one]\nmultiboot = hello.elf ; a comment\n"
-            "module = notes.txt with words\n[guest two] # another\n  flat=sub/My Module.with.dots.bin\n")
+            "module = notes.txt with words\n[guest two] # another\n  flat=sub/My-Module.with.dots.bin\n")
     done, path = make(host, text)
     assert done.returncode == 0, done.stderr
     assert on_disk(path, "socle/hello.elf") == b"hello, guest\n"
     assert on_disk(path, "socle/notes.txt") == b"notes\n"
-    assert on_disk(path, "socle/sub/My Module.with.dots.bin") == b"m" * 70000
+    assert on_disk(path, "socle/sub/My-Module.with.dots.bin") == b"m" * 70000
     assert on_disk(path, "socle/socle.conf") == (host.folder / "test.conf").read_bytes()
     assert on_disk(path, "EFI/BOOT/BOOTX64.EFI") == (host.build / "BOOTX64.EFI").read_bytes()
     for name in ("kernel.elf", "manager.elf", "vmm.elf", "selftest.elf"):
@@ -86,16 +86,43 @@ def test_esp_folder(host):
 @pytest.mark.parametrize("text, message", [
     ("[guest one]\nmultiboot = nowhere.elf\n", "test.conf:2:13: 'nowhere.elf': no such file"),
     ("[guest one]\nmultiboot = hello.elf\nmodule = gone words\n", "test.conf:3:10: 'gone': no such file"),
-    ("[guest one]\nflat = ../secret\n", "test.conf:2:8: '../secret': a file name is relative"),
-    ("[guest one]\nflat = /etc/passwd\n", "test.conf:2:8: '/etc/passwd': a file name is relative"),
+    ("[guest one]\nflat = ../secret\n", "test.conf:2:8: '../secret': no such file"),
+    ("[guest one]\nflat = /nowhere/file\n", "test.conf:2:8: '/nowhere/file': no such file (looked for /nowhere/file)"),
+    ("[guest one]\nflat = /etc\n", "test.conf:2:8: '/etc': /etc is a folder"),
+    ("[guest one]\nlinux = linux/gone\n", "'tools/setup' fetches Debian's kernels"),
+    ("[guest one]\nflat = hello.elf -x\n", "'hello.elf -x': no such file"),
     ("[guest one]\nflat = kernel.elf\n", "test.conf:2:8: 'kernel.elf' is the name of a part of Socle"),
-], ids=["missing image", "missing module", "dot dot", "absolute", "reserved"])
+], ids=["missing image", "missing module", "dot dot", "absolute", "folder", "no Linux", "arguments", "reserved"])
 def test_bad_file_names(host, text, message):
     """Errors name file, line and column, and leave no image behind."""
     done, path = make(host, text)
     assert done.returncode == 2
     assert message in done.stderr
     assert not path.exists()
+
+
+def test_files_from_anywhere(host):
+    """Names that no stick could hold get others there, and in its configuration."""
+    place = host.folder / "some where" / "else"
+    place.mkdir(parents=True)
+    (place / "my kernel").write_bytes(b"kernel")
+    (place / "disk.img").write_bytes(b"initrd")
+    (host.folder / "conf").mkdir()
+    text = (f"[guest one] ; \xe9\r\nlinux = {place}/my kernel ; mine\r\ninitrd = ../some where/else/disk.img\n"
+            f"[guest two]\nmultiboot = ./../conf/../conf/m.elf\nmodule =  {host.folder}/conf/m.elf  {place}\n"
+            f"module = hello.elf\n[guest three]\nlinux = {place}/my kernel\n")
+    (host.folder / "conf" / "m.elf").write_bytes(b"multiboot")
+    path = host.folder / "conf" / "test.conf"
+    path.write_bytes(text.encode("latin-1"))
+    folder = host.folder / "esp"
+    done = host.socle("image", path, "-o", host.folder / "disk.img", "--esp-dir", folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "socle" / "socle.conf").read_bytes().decode("latin-1") == (
+        "[guest one] ; \xe9\r\nlinux = outside/1-my_kernel ; mine\r\ninitrd = outside/2-disk.img\n"
+        f"[guest two]\nmultiboot = outside/3-m.elf\nmodule =  outside/4-m.elf  {place}\n"
+        "module = hello.elf\n[guest three]\nlinux = outside/1-my_kernel\n")
+    for name, content in ("1-my_kernel", b"kernel"), ("2-disk.img", b"initrd"), ("3-m.elf", b"multiboot"):
+        assert (folder / "socle" / "outside" / name).read_bytes() == content
 
 
 def test_unbuilt_program(host):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from soclelib.common import Failure
 
+CODEC = ("utf-8", "surrogateescape")  # any bytes, and the same again
 FILE_KEYS = ("flat", "multiboot", "linux", "module", "initrd")
 
 
@@ -54,10 +55,19 @@ def parse(text):
     return config
 
 
+def rename(data, names):
+    """The configuration with other names for files. names: [(FileName, new name)]."""
+    lines = data.decode(*CODEC).split("\n")
+    for file, new in names:
+        line, at = lines[file.line - 1], file.column - 1
+        lines[file.line - 1] = line[:at] + new + line[at + len(file.name):]
+    return "\n".join(lines).encode(*CODEC)
+
+
 def read(path):
     """(bytes, Config) of a configuration file."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise Failure(f"{path}: cannot read the configuration: {error.strerror}") from error
-    return data, parse(data.decode("utf-8", errors="replace"))
+    return data, parse(data.decode(*CODEC))

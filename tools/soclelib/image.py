@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Collects what belongs on the EFI system partition and writes the disk image."""
+import re
 import struct
 from pathlib import Path
 
@@ -9,6 +10,13 @@ from soclelib.common import Failure, build_folder
 MIN_IMAGE = 48 << 20
 HEADROOM = 8 << 20  # room for a user's own changes on the stick
 GPT_MAGIC = b"EFI PART"
+MAX_NAME = 95  # of a file on the stick, as lib/config.h has it
+MAX_CLEAN = 60  # what is kept of the name of a file from elsewhere
+NOT_IN_NAMES = set('"*:<>?|\\')
+HINTS = (  # what to do about a file that is not there
+    (r"linux/", "; 'tools/setup' fetches Debian's kernels, and 'make' puts them there"),
+    (r".*\s", "; arguments go into options"),
+)
 
 
 def is_disk_image(path):
@@ -52,29 +60,39 @@ def without_symbols(data):
     return bytes(out)
 
 
-def check_name(config_path, file):
-    """The same rules for a file's name as the loader has, told earlier."""
-    parts = file.name.replace("\\", "/").split("/")
-    if file.name.startswith(("/", "\\")) or ".." in parts or "" in parts:
-        raise Failure(f"{config_path}:{file.line}:{file.column}: '{file.name}': a file name is relative to "
-                      "the configuration file, below its folder")
+def held(name):
+    """Whether the stick can hold a file under this name: the loader's rule (lib/config.h)."""
+    parts = name.split("/")
+    return (len(name) <= MAX_NAME and all(" " < c <= "~" for c in name) and not set(name) & NOT_IN_NAMES
+            and all(part and part[-1] != "." for part in parts))
 
 
 def find_guest_file(config_path, file, allow_missing):
     """The bytes of a file that the configuration names, or None when it may be missing and is."""
-    check_name(config_path, file)
-    places = [config_path.parent / file.name, build_folder() / "guests" / file.name]
+    where = f"{config_path}:{file.line}:{file.column}: '{file.name}'"
+    places = [config_path.parent / Path(file.name).expanduser()]
+    if held(file.name):
+        places.append(build_folder() / "guests" / file.name)
     for place in places:
-        if place.is_file():
+        if place.is_dir():
+            raise Failure(f"{where}: {place} is a folder")
+        if place.exists():
             try:
                 return place.read_bytes()
             except OSError as error:
-                raise Failure(f"{config_path}:{file.line}:{file.column}: '{file.name}': cannot read "
-                              f"{place}: {error.strerror}") from error
+                raise Failure(f"{where}: cannot read {place}: {error.strerror}") from error
     if allow_missing:
         return None
-    raise Failure(f"{config_path}:{file.line}:{file.column}: '{file.name}': no such file "
-                  f"(looked for {places[0]} and {places[1]})")
+    hint = next((hint for pattern, hint in HINTS if re.match(pattern, file.name)), "")
+    raise Failure(f"{where}: no such file (looked for {' and '.join(map(str, places))}){hint}")
+
+
+def stick_name(name, known):
+    """The name on the stick of a file from anywhere on the host. known: those that were given out, by name."""
+    if held(name):
+        return name
+    clean = re.sub(r"[^A-Za-z0-9_.+-]", "_", Path(name).name)[-MAX_CLEAN:].rstrip(".")
+    return known.setdefault(name, f"outside/{len(known) + 1}-{clean}")
 
 
 def collect(config_path, allow_missing=False):
@@ -83,21 +101,26 @@ def collect(config_path, allow_missing=False):
     data, parsed = config.read(config_path)
     tree = fat.Folder()
     tree.add("EFI/BOOT/BOOTX64.EFI", read_program("BOOTX64.EFI"))
-    tree.add("socle/socle.conf", data)
     programs = ["kernel.elf", "manager.elf", "vmm.elf"] + (["selftest.elf"] if parsed.self_test else [])
     for name in programs:
         tree.add(f"socle/{name}", without_symbols(read_program(name)))
     reserved = {name.lower() for name in programs} | {"socle.conf"}
+    outside, renamed = {}, []
     for file in parsed.files:
         if file.name.lower() in reserved:
             raise Failure(f"{config_path}:{file.line}:{file.column}: '{file.name}' is the name of a part of "
                           "Socle itself; give the guest's file another one")
         content = find_guest_file(config_path, file, allow_missing)
-        if content is not None:
-            try:
-                tree.add("socle/" + file.name.replace("\\", "/"), content)
-            except Failure as error:
-                raise Failure(f"{config_path}:{file.line}:{file.column}: {error}") from error
+        if content is None:
+            continue
+        name = stick_name(file.name, outside)
+        try:
+            tree.add("socle/" + name, content)
+        except Failure as error:
+            raise Failure(f"{config_path}:{file.line}:{file.column}: {error}") from error
+        if name != file.name:
+            renamed.append((file, name))
+    tree.add("socle/socle.conf", config.rename(data, renamed))
     return tree
 
 
