@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: MIT
 # The host side: set-up, image, run, checks and tests of the whole.
 PYTHON  ?= /usr/bin/python3
-CONFIG  ?= guests/example.conf
-RUN     ?= --cpus 2
 CHAOS_SECONDS ?= 600
 BUILD_ABS := $(abspath $(BUILD))
 
-.PHONY: setup ready image run lint tools-test e2e matrix races chaos bench test
+.PHONY: setup ready image run demo lint tools-test e2e matrix races chaos bench test
 setup: ## install what the build and the tests need, fetch the emulator
 	$(Q)tools/setup
 
 ready: # the same, when something is missing
 	$(Q)tools/setup --check || tools/setup
 
+image demo: CONFIG ?= guests/example.conf
+run: CONFIG ?= guests/run.conf
+run: RUN ?= --cpus 2 --platform fast
+demo: RUN ?= --cpus 2
+
 image: all ## write $(BUILD)/socle.img, a flashable disk, from CONFIG=guests/example.conf
 	$(Q)BUILD=$(BUILD_ABS) tools/socle image $(CONFIG) -o $(BUILD)/socle.img
 	$(Q)echo "  IMAGE   $(BUILD)/socle.img"
 
-run: ready ## build, and run CONFIG=guests/example.conf on an emulated machine (RUN="--cpus 2")
+run: ready ## build, and run CONFIG=guests/run.conf, two Linux guests, on an emulated machine (RUN="--cpus 2 --platform fast")
+demo: ready ## the same with CONFIG=guests/example.conf, nine small guests, on Bochs
+run demo:
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)BUILD=$(BUILD_ABS) tools/socle run $(CONFIG) $(RUN)
 

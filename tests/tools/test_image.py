@@ -89,7 +89,7 @@ def test_esp_folder(host):
     ("[guest one]\nflat = ../secret\n", "test.conf:2:8: '../secret': no such file"),
     ("[guest one]\nflat = /nowhere/file\n", "test.conf:2:8: '/nowhere/file': no such file (looked for /nowhere/file)"),
     ("[guest one]\nflat = /etc\n", "test.conf:2:8: '/etc': /etc is a folder"),
-    ("[guest one]\nlinux = linux/gone\n", "'tools/setup' fetches Debian's kernels"),
+    ("[guest one]\nlinux = linux/gone\n", "it comes from Debian's packages: 'tools/setup' fetches them"),
     ("[guest one]\nflat = hello.elf -x\n", "'hello.elf -x': no such file"),
     ("[guest one]\nflat = kernel.elf\n", "test.conf:2:8: 'kernel.elf' is the name of a part of Socle"),
 ], ids=["missing image", "missing module", "dot dot", "absolute", "folder", "no Linux", "arguments", "reserved"])

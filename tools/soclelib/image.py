@@ -14,7 +14,8 @@ MAX_NAME = 95  # of a file on the stick, as lib/config.h has it
 MAX_CLEAN = 60  # what is kept of the name of a file from elsewhere
 NOT_IN_NAMES = set('"*:<>?|\\')
 HINTS = (  # what to do about a file that is not there
-    (r"linux/", "; 'tools/setup' fetches Debian's kernels, and 'make' puts them there"),
+    (r"linux/", "; it comes from Debian's packages: 'tools/setup' fetches them where there is a network, then 'make' "
+     "puts it there. 'make demo' needs none of it"),
     (r".*\s", "; arguments go into options"),
 )
 
