@@ -57,7 +57,7 @@ static inline void arch_pause(void)
     __asm__ volatile("pause" ::: "memory");
 }
 
-extern u64 arch_tsc_hz; /* calibrated against HPET, PM timer or PIT before the first thread runs */
+extern u64 arch_tsc_hz; /* as the loader has measured it */
 
 void arch_idle(void); /* sti; hlt; cli: returns after an interrupt was handled */
 void arch_kick(
@@ -101,10 +101,7 @@ void arch_frame_zero(hpa_t frame, u64 bytes); /* 4 KiB or 2 MiB, aligned; its ow
 
 /* The kernel's own final page tables: image with its segments' rights, pool, device pages. After
  * this call the loader's tables are not used any more. pool: ranges of the kernel pool. */
-struct mem_range {
-    u64 base, bytes;
-};
-void arch_mmu_init(const struct mem_range *pool, u32 count);
+void arch_mmu_init(const struct boot_range *pool, u32 count);
 /* A device's registers, uncached, in the kernel's half. Boot only; never fails after arch_mmu_init.
  */
 void *arch_map_device(hpa_t pa, u64 bytes, bool write_combining);
@@ -113,9 +110,6 @@ void arch_root_init(u64 *root);
 void arch_aspace_load(struct aspace *a); /* CR3, and cpu->aspace; NULL: the kernel's own tables */
 u32 arch_phys_bits(void);
 bool arch_has_1g_pages(void);
-/* Effective MTRR memory type of [pa, pa+bytes): 0 UC, 1 WC, 4 WT, 5 WP, 6 WB; -1 when it is not
- * uniform. */
-int arch_memory_type(hpa_t pa, u64 bytes);
 /* Calls fn for each leaf of the kernel's half (isolation report). */
 void arch_kernel_walk(bool (*fn)(void *arg, u64 va, u64 pa, u64 bytes, u64 perm), void *arg);
 
@@ -167,9 +161,8 @@ void arch_panic_dump(void);
 
 /* --- start-up, in the order kernel/main.c calls them --- */
 void arch_early_init(const struct bootinfo *bi); /* console, exception vectors, CPU features */
-void arch_boot_cpu_init(
-    const struct bootinfo *bi); /* after the pool works: cpus[0], GDT/TSS/IDT/stacks */
-void arch_time_init(const struct bootinfo *bi); /* LAPIC and arch_tsc_hz */
+void arch_boot_cpu_init(void);                   /* after the pool works: the local APIC */
+void arch_time_init(const struct bootinfo *bi);  /* LAPIC and arch_tsc_hz */
 void arch_start_cpus(
     const struct bootinfo *bi); /* each calls kernel_cpu_main() on its idle stack */
 void arch_protect(void);        /* constants and page tables become read-only */

@@ -27,6 +27,15 @@ cpu_read_msr:                       ; (edi)
     or rax, rdx
     ret
 
+global cpu_write_msr:function hidden
+cpu_write_msr:                      ; (edi, rsi value)
+    mov ecx, edi
+    mov eax, esi
+    mov rdx, rsi
+    shr rdx, 32
+    wrmsr
+    ret
+
 global cpu_tsc:function hidden
 cpu_tsc:
     rdtsc
@@ -44,6 +53,12 @@ cpu_in8:                            ; (di port)
     mov edx, edi
     xor eax, eax
     in al, dx
+    ret
+
+global cpu_in32:function hidden
+cpu_in32:                           ; (di port)
+    mov edx, edi
+    in eax, dx
     ret
 
 global cpu_out8:function hidden

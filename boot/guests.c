@@ -8,7 +8,7 @@
 #define MIB(bytes) ((bytes) >> 20)
 
 /* What the kernel takes for itself of so much usable memory, and what each guest takes beside its
- * own memory for its monitor process and its tables: kernel/physmem.c, vmm/manager. */
+ * own memory for its monitor process and its tables: boot/pool.c, vmm/manager. */
 #define KERNEL_POOL(usable) ((12ull << 20) + (usable) / 32)
 #define GUEST_OVERHEAD      (2ull << 20)
 

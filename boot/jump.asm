@@ -1,5 +1,5 @@
 ; SPDX-License-Identifier: MIT
-; The way from the firmware's environment into the kernel: own segments, no IDT, known control
+; The way out of the firmware's environment: own segments, no IDT, known control
 ; registers, own page tables. Firmware that left the CPU in five-level paging is brought back to four
 ; levels, which takes a detour through protected mode in a page below 1 MiB.
 bits 64
@@ -14,13 +14,13 @@ default rel
 
 section .text
 
-; (rdi root, rsi entry, rdx stack top, rcx bootinfo, r8 gdt, r9 low page)
+; (rdi root, rsi entry, rdx stack top, rcx its argument, r8 gdt, r9 low page)
 global cpu_jump:function hidden
 cpu_jump:
     cli
     cld
     mov rsp, rdx
-    mov rbx, rcx                    ; bootinfo
+    mov rbx, rcx                    ; argument
     mov r12, rsi                    ; entry
     mov r13, rdi                    ; root
 
@@ -87,7 +87,7 @@ five_levels:
     lea eax, [r9 + detour.long - detour]
     mov [r9 + detour.far - detour], eax
     mov [r9 + detour.entry - detour], r12
-    mov [r9 + detour.bootinfo - detour], rbx
+    mov [r9 + detour.argument - detour], rbx
     mov [r9 + detour.stack - detour], rsp
     lea rax, [enter]
     mov [r9 + detour.back - detour], rax
@@ -112,13 +112,13 @@ bits 32
 bits 64
 .long:
     mov r12, [.entry]
-    mov rbx, [.bootinfo]
+    mov rbx, [.argument]
     mov rsp, [.stack]
     jmp [.back]
 align 8
 .entry:
     dq 0
-.bootinfo:
+.argument:
     dq 0
 .stack:
     dq 0

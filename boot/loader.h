@@ -10,6 +10,7 @@
 #include "boot/console.h"
 #include "boot/efi.h"
 #include "boot/memmap.h"
+#include "boot/memtype.h"
 #include "boot/preflight.h"
 #include "kernel/bootinfo.h"
 #include "lib/config.h"
@@ -33,7 +34,9 @@ struct loader {
     const char *config_text;
     struct config *config;
     struct cpu_facts cpu;
-    bool run_guests; /* false: self-test on a machine without virtualization */
+    struct memtype_map memtypes;
+    u64 uncached_bytes; /* of the map, that are left out */
+    bool run_guests;    /* false: self-test on a machine without virtualization */
 
     struct allocation allocations[MAX_ALLOCATIONS];
     u32 allocation_count;
@@ -41,6 +44,8 @@ struct loader {
     u64 raw_map_bytes;
     struct memmap map;
 
+    u64 hpet_base, ioapic_base; /* 0: unknown, or there is none */
+    u16 pm_timer_port;
     u64 kernel_entry, root, stack_top;
     void *gdt;
 };
@@ -75,6 +80,11 @@ void memory_free_all(struct loader *l);
 bool memory_read_map(struct loader *l);
 /* Ends boot services and fills the ranges of l->info. Does not return when it cannot. */
 void memory_exit_boot_services(struct loader *l);
+
+/* --- boot/mtrr.c --- */
+
+/* What the MTRRs say, into l->memtypes. */
+void mtrr_read(struct loader *l);
 
 /* --- boot/files.c --- */
 
@@ -116,5 +126,13 @@ bool programs_load(struct loader *l);
 
 /* Page tables, stack, GDT for the jump. */
 bool tables_build(struct loader *l);
+
+/* --- when the firmware is gone, on our own tables, interrupts off --- */
+
+/* boot/legacy.c: until a driver asks for a line, no device interrupts us, whatever firmware left
+ * behind. */
+void legacy_mask(const struct loader *l);
+/* boot/clock.c: the rates of TSC and local APIC timer, into l->info. */
+void clock_measure(struct loader *l);
 
 #endif

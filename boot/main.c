@@ -27,6 +27,7 @@ static bool prepare(struct loader *l, u64 start_tsc)
     platform_read_clock(l);
     platform_find_screen(l);
     platform_read_cpu(l);
+    mtrr_read(l);
     loader_say(l, "Socle starts");
     return true;
 }
@@ -82,6 +83,17 @@ static bool load(struct loader *l, u64 start_tsc)
     return programs_load(l) && guests_load(l) && tables_build(l);
 }
 
+/* The loader's last part runs on the tables that the kernel starts on, and leaves by a jump. */
+NORETURN static void finish(struct loader *l)
+{
+    void (*enter)(struct bootinfo * info) = (void (*)(struct bootinfo *))l->kernel_entry;
+
+    legacy_mask(l);
+    clock_measure(l);
+    enter(l->info);
+    cpu_halt();
+}
+
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 {
     u64 start_tsc = cpu_tsc();
@@ -101,5 +113,5 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
     loader_say(l, "starting the kernel");
     l->folder->Close(l->folder);
     memory_exit_boot_services(l);
-    cpu_jump(l->root, l->kernel_entry, l->stack_top, (u64)l->info, l->gdt, l->info->trampoline);
+    cpu_jump(l->root, (u64)finish, l->stack_top - 8, (u64)l, l->gdt, l->info->trampoline);
 }

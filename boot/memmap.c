@@ -96,15 +96,27 @@ static void join(struct memmap *m)
     }
 }
 
+static u32 count_of(const struct memmap *m, u32 type)
+{
+    u32 n = 0;
+
+    for (u32 i = 0; i < m->count; i++) {
+        n += m->ranges[i].type == type;
+    }
+    return n;
+}
+
 /* Which range can be missed best: reserved ones say nothing that a hole does not say; then the
- * smallest usable one. What is in use must stay known, so it goes last. */
+ * smallest usable one, and that first when there are too many of them. What is in use must stay
+ * known, so it goes last. */
 static u32 least_needed(const struct memmap *m)
 {
     u32 best = 0, best_rank = ~0u;
+    bool shreds = count_of(m, BOOT_MEM_USABLE) > BOOT_MAX_USABLE;
 
     for (u32 i = 0; i < m->count; i++) {
         u32 type = m->ranges[i].type;
-        u32 rank = type == BOOT_MEM_RESERVED ? 0 : type == BOOT_MEM_USABLE ? 1 : 2;
+        u32 rank = type == BOOT_MEM_RESERVED ? 1 : type == BOOT_MEM_USABLE ? !shreds * 2u : 3;
 
         if (rank < best_rank || (rank == best_rank && m->ranges[i].bytes < m->ranges[best].bytes)) {
             best = i;
@@ -117,7 +129,7 @@ static u32 least_needed(const struct memmap *m)
 u32 memmap_copy(struct memmap *m, struct boot_range *out, u32 capacity)
 {
     join(m);
-    while (m->count > capacity) {
+    while (m->count > capacity || count_of(m, BOOT_MEM_USABLE) > BOOT_MAX_USABLE) {
         u32 i = least_needed(m);
 
         if (m->ranges[i].type == BOOT_MEM_USABLE) {

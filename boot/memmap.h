@@ -21,8 +21,13 @@ void memmap_init(struct memmap *m, struct boot_range *ranges, u32 capacity);
  */
 void memmap_set(struct memmap *m, u64 base, u64 bytes, u32 type);
 
-/* Copies the ranges, joined where type and address allow; when there are more than fit, the
- * smallest usable ones are left out first (and counted in lost_bytes). Returns how many. */
+/* boot/pool.c: takes the kernel's pool (BOOT_MEM_POOL) out of the usable ranges; then the loader's
+ * own are usable, too. False: there is too little for a pool. */
+bool memmap_split(struct memmap *m);
+
+/* Copies the ranges, joined where type and address allow; when there are more than fit, or more
+ * than BOOT_MAX_USABLE usable ones, the smallest usable ones are left out first (and counted in
+ * lost_bytes). Returns how many. */
 u32 memmap_copy(struct memmap *m, struct boot_range *out, u32 capacity);
 
 /* Sum of the ranges of one type. */

@@ -3,6 +3,7 @@
 #include "boot/loader.h"
 
 #include "boot/cpu.h"
+#include "lib/hw/x86.h"
 #include "lib/string.h"
 
 #define MAP_CAPACITY 4096        /* ranges, before they are joined */
@@ -112,10 +113,28 @@ static u32 boot_type(const EFI_MEMORY_DESCRIPTOR *d)
     }
 }
 
+/* Guests get write-back memory only, for that is what nested tables say of it: what the firmware's
+ * MTRRs call otherwise is left out. */
+static void leave_uncached(struct loader *l, u64 base, u64 bytes)
+{
+    int type = memtype_of(&l->memtypes, base, bytes);
+
+    if (type == MEMTYPE_NOT_UNIFORM && bytes > PAGE_SIZE) {
+        u64 half = ALIGN_UP(bytes / 2, PAGE_SIZE);
+
+        leave_uncached(l, base, half);
+        leave_uncached(l, base + half, bytes - half);
+    } else if (type != MEMTYPE_WB) {
+        memmap_set(&l->map, base, bytes, BOOT_MEM_RESERVED);
+        l->uncached_bytes += bytes;
+    }
+}
+
 /* Turns the firmware's map into ours. Where its descriptors overlap, the less usable type counts.
  * Then come our own allocations, and page 0, whose address means "none" in many places. */
 static void convert_map(struct loader *l, UINTN bytes, UINTN step)
 {
+    memmap_init(&l->map, l->map.ranges, MAP_CAPACITY);
     for (u32 pass = 0; pass < 2; pass++) {
         for (UINTN at = 0; at + step <= bytes; at += step) {
             const EFI_MEMORY_DESCRIPTOR *d =
@@ -132,6 +151,14 @@ static void convert_map(struct loader *l, UINTN bytes, UINTN step)
         memmap_set(&l->map, a->base, a->pages * PAGE_SIZE, a->type);
     }
     memmap_set(&l->map, 0, PAGE_SIZE, BOOT_MEM_RESERVED);
+    l->uncached_bytes = 0;
+    for (u32 i = 0; i < l->map.count; i++) {
+        struct boot_range r = l->map.ranges[i];
+
+        if (r.type == BOOT_MEM_USABLE || r.type == BOOT_MEM_LOADER) {
+            leave_uncached(l, r.base, r.bytes);
+        }
+    }
 }
 
 /* Room for the firmware's map and for ours. */
@@ -163,7 +190,6 @@ bool memory_read_map(struct loader *l)
     if (l->services->GetMemoryMap(&bytes, l->raw_map, &key, &step, &version) != EFI_SUCCESS) {
         return loader_refuse(l, "the firmware does not give its memory map: update the firmware");
     }
-    memmap_init(&l->map, l->map.ranges, MAP_CAPACITY);
     convert_map(l, bytes, step);
     return true;
 }
@@ -194,7 +220,11 @@ void memory_exit_boot_services(struct loader *l)
         console_print(&l->console, "socle: end status=2\n");
         cpu_halt();
     }
-    memmap_init(&l->map, l->map.ranges, MAP_CAPACITY);
     convert_map(l, bytes, step);
+    if (l->uncached_bytes) {
+        loader_say(l, "memory: %lu KiB left out, which the firmware's MTRRs do not call write-back",
+                   l->uncached_bytes >> 10);
+    }
+    memmap_split(&l->map); /* without a pool the kernel says so */
     l->info->range_count = memmap_copy(&l->map, l->info->ranges, BOOT_MAX_RANGES);
 }

@@ -8,6 +8,10 @@
 #include "lib/hw/x86.h"
 #include "lib/string.h"
 
+/* Where the chip sets have them when no table says otherwise. */
+#define HPET_BASE_USUAL   0xfed00000
+#define IOAPIC_BASE_USUAL 0xfec00000
+
 static EFI_GUID graphics_guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
 static EFI_GUID acpi2_guid = ACPI_20_TABLE_GUID;
 static EFI_GUID acpi1_guid = ACPI_TABLE_GUID;
@@ -115,6 +119,8 @@ void platform_read_cpu(struct loader *l)
     cpu_id(1, 0, &c);
     f->vmx = c.ecx & BIT(5);
     f->hypervisor = c.ecx & BIT(31);
+    f->mtrr = c.edx & BIT(12);
+    f->phys_bits = 36;
     cpu_id(0x80000000, 0, &c);
     u32 last = c.eax;
     if (last >= 0x80000001) {
@@ -122,6 +128,10 @@ void platform_read_cpu(struct loader *l)
         f->svm = c.ecx & BIT(2);
         f->no_execute = c.edx & BIT(20);
         f->long_pages = c.edx & BIT(26);
+    }
+    if (last >= 0x80000008) {
+        cpu_id(0x80000008, 0, &c);
+        f->phys_bits = c.eax & 0xff;
     }
     if (f->svm && last >= 0x8000000a) {
         cpu_id(0x8000000a, 0, &c);
@@ -188,13 +198,12 @@ static void find_acpi(struct loader *l, struct acpi_info *acpi)
     rsdp = rsdp ? rsdp : configuration_table(l, &acpi1_guid);
     memset(acpi, 0, sizeof(*acpi));
     if (rsdp && acpi_read(&memory, (u64)rsdp, acpi)) {
-        l->info->rsdp = (u64)rsdp;
+        l->hpet_base = acpi->hpet_base;
+    } else {
+        l->hpet_base = HPET_BASE_USUAL;
     }
-    l->info->lapic_base = acpi->lapic_base ? acpi->lapic_base : 0xfee00000;
-    l->info->ioapic_base = acpi->ioapic_base ? acpi->ioapic_base : 0xfec00000;
-    l->info->hpet_base = acpi->hpet_base;
-    l->info->pm_timer_port = acpi->pm_timer_port;
-    l->info->pm_timer_bits = acpi->pm_timer_bits;
+    l->ioapic_base = acpi->ioapic_base ? acpi->ioapic_base : IOAPIC_BASE_USUAL;
+    l->pm_timer_port = (u16)acpi->pm_timer_port;
     l->info->pm1a_port = acpi->pm1a_port;
     l->info->pm1b_port = acpi->pm1b_port;
     l->info->s5_typa = acpi->s5_typa;

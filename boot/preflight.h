@@ -10,7 +10,9 @@ struct cpu_facts {
     bool hypervisor; /* this is a virtual machine */
     bool vmx, svm;
     bool no_execute;
-    bool long_pages;                                      /* 1 GiB pages */
+    bool long_pages; /* 1 GiB pages */
+    bool mtrr;
+    u32 phys_bits;                                        /* width of physical addresses */
     u64 feature_control, procbased, procbased2, ept_vpid; /* MSRs of VT-x; 0 when absent */
     u64 vm_cr;                                            /* MSR of AMD-V; 0 when absent */
     u32 svm_features;                                     /* CPUID leaf 8000_000A, EDX */

@@ -9,34 +9,39 @@
  *   - all memory up to max(4 GiB, the end of the memory map) at its own address and at
  *     BOOT_PHYSMAP + address, writable;
  *   - the kernel image at its link address, 4 KiB pages, writable and executable;
- * RSP is a stack of at least 16 KiB of the loader's. All of it lies in ranges of type
- * BOOT_MEM_LOADER.
+ * RSP is a stack of at least 16 KiB of the loader's. All of it lies outside of BOOT_MEM_POOL.
+ * PICs and IOAPIC are masked, the PICs' vectors begin at BOOT_VECTOR_PIC.
  */
 #ifndef KERNEL_BOOTINFO_H
 #define KERNEL_BOOTINFO_H
 
 #include "lib/types.h"
 
-#define BOOTINFO_MAGIC 0x656c636f73000003ull /* "socle", layout 3 */
+#define BOOTINFO_MAGIC 0x656c636f73000004ull /* "socle", layout 4 */
 #ifndef BOOT_PHYSMAP                         /* the host's tests give another */
 #define BOOT_PHYSMAP 0xffff800000000000ull
 #endif
 #define BOOT_KERNEL_BASE  0xffffffff80000000ull /* where linker.ld puts the kernel */
+#define BOOT_VECTOR_PIC   0x20                  /* below all vectors of the kernel's own */
 
 #define BOOT_MAX_RANGES   512
+#define BOOT_MAX_POOLS    8
+#define BOOT_MAX_USABLE   64
 #define BOOT_MAX_MODULES  96
 #define BOOT_MAX_CPUS     64
 #define BOOT_MAX_SEGMENTS 8
 #define BOOT_NAME_LEN     96
 
 /* Memory map, sorted by base, not overlapping, page-aligned. Holes are absent or BOOT_MEM_RESERVED.
- */
+ * USABLE (at most BOOT_MAX_USABLE of them) and POOL (at most BOOT_MAX_POOLS) are write-back memory
+ * by the MTRRs, above 1 MiB. */
 enum boot_mem_type {
-    BOOT_MEM_USABLE,   /* free for the kernel: conventional, boot services, loader leftovers */
-    BOOT_MEM_LOADER,   /* in use by the loader's tables, stack and bootinfo: free once copied */
-    BOOT_MEM_KERNEL,   /* the kernel image */
-    BOOT_MEM_MODULE,   /* modules and segments of the first program */
-    BOOT_MEM_ACPI,     /* ACPI reclaimable: kept, mapped for whoever asks */
+    BOOT_MEM_USABLE, /* free, once the kernel has its own tables and stack */
+    BOOT_MEM_POOL,   /* the same at once: for the kernel's own use */
+    BOOT_MEM_LOADER, /* while the loader runs: in use until the kernel does; then BOOT_MEM_USABLE */
+    BOOT_MEM_KERNEL, /* the kernel image */
+    BOOT_MEM_MODULE, /* modules and segments of the first program */
+    BOOT_MEM_ACPI,   /* ACPI reclaimable: kept, mapped for whoever asks */
     BOOT_MEM_FIRMWARE, /* runtime services, NVS: never touched */
     BOOT_MEM_RESERVED, /* reserved, MMIO, unusable */
 };
@@ -97,12 +102,9 @@ struct bootinfo {
     u64 kernel_bytes;
     u64 trampoline;    /* a free page below 1 MiB for the start of the other CPUs, 0 when none */
     u64 manager_entry; /* entry point of the first program */
-    u64 rsdp;          /* 0 when there are no ACPI tables */
-    u64 hpet_base;     /* from ACPI, 0 when unknown */
-    u64 lapic_base;    /* from ACPI or 0xfee00000 */
-    u64 ioapic_base;   /* the first IOAPIC, from ACPI or 0xfec00000 */
-    u32 pm_timer_port; /* from ACPI's FADT, 0 when unknown */
-    u32 pm_timer_bits; /* 24 or 32 */
+    u64 tsc_hz;        /* 0: no clock tells */
+    u64 apic_timer_hz; /* of the local APIC's timer, undivided; 0: it does not count */
+    char clock[16];    /* what they were measured against */
     u32 pm1a_port, pm1b_port; /* ACPI PM1 control registers for S5, 0 when unknown */
     u32 s5_typa, s5_typb;     /* SLP_TYP values of \_S5 */
     u32 console;              /* BOOT_CONSOLE_* */

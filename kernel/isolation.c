@@ -200,7 +200,7 @@ static void check_ranges(void)
             r->module_pages += pages;
             break;
         case BOOT_MEM_USABLE:
-        case BOOT_MEM_LOADER:
+        case BOOT_MEM_POOL:
             continue;
         default:
             r->firmware_pages += pages;

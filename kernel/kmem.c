@@ -27,7 +27,7 @@ static struct free_object *free_objects[CLASS_COUNT];
 static u64 free_object_bytes; /* in these lists */
 static u64 total_bytes;
 
-void kmem_init(const struct mem_range *ranges, u32 count)
+void kmem_init(const struct boot_range *ranges, u32 count)
 {
     u64 pages = 0;
 

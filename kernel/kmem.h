@@ -8,10 +8,10 @@
 
 #include "lib/types.h"
 
-struct mem_range;
+struct boot_range;
 
 /* Boot: takes count ranges (page-aligned, readable through arch_pool_ptr) as the pool. */
-void kmem_init(const struct mem_range *pool, u32 count);
+void kmem_init(const struct boot_range *pool, u32 count);
 
 /* A page; .v == 0: none left. */
 hpa_t kmem_page_alloc(void) MUST_CHECK;

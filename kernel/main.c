@@ -14,7 +14,6 @@
 #include "kernel/thread.h"
 #include "kernel/virt.h"
 #include "kernel/vm.h"
-#include "lib/hw/x86.h"
 #include "lib/string.h"
 
 #define CPU_WAIT_PER_S      5 /* a CPU has 1/5 s to come up */
@@ -23,13 +22,12 @@
 #define MANAGER_STACK       65536ull
 #define MANAGER_WEIGHT      400 /* it serves all guests' consoles */
 
-struct bootinfo boot_info;
+ARCH_READ_ONLY_AFTER_BOOT struct bootinfo boot_info;
 const struct virt *virt;
 const char virt_absent[] =
     "this CPU shows neither VT-x nor AMD-V: switch it on in the firmware's setup, or use a CPU "
     "that has it";
 
-static struct physmem physmem;
 static const char *virt_reason = virt_absent;
 static const struct virt *const backends[] = {&virt_vmx, &virt_svm};
 
@@ -188,26 +186,26 @@ static void start_manager(void)
     spin_unlock(&kernel_lock);
 }
 
-/* Guests get write-back memory only, for that is what nested tables say of it: what the firmware's
- * MTRRs call otherwise is left out. */
-static void add_guest_memory(u64 base, u64 bytes)
+static void init_memory(void)
 {
-    int type = arch_memory_type(HPA(base), bytes);
+    static struct physmem physmem;
+    const char *wrong = physmem_read(&boot_info, &physmem);
 
-    if (type == MEMTYPE_WB) {
-        frame_add(base, bytes);
-    } else if (type < 0 && bytes > PAGE_SIZE) {
-        u64 half = ALIGN_UP(bytes / 2, PAGE_SIZE);
-        add_guest_memory(base, half);
-        add_guest_memory(base + half, bytes - half);
-    } else {
-        klog("memory: %llu KiB at 0x%llx left out: its memory type is %d",
-             (unsigned long long)bytes >> 10, (unsigned long long)base, type);
+    if (wrong) {
+        panic("memory: %s", wrong);
     }
-}
-
-static void print_memory(void)
-{
+    kmem_init(physmem.pool, physmem.pool_count);
+    arch_mmu_init(physmem.pool, physmem.pool_count);
+    if (!frame_init(physmem.guest_bytes)) {
+        panic("memory: the records of %llu MiB do not fit the kernel pool",
+              (unsigned long long)physmem.guest_bytes >> 20);
+    }
+    for (u32 i = 0; i < boot_info.range_count; i++) {
+        const struct boot_range *r = &boot_info.ranges[i];
+        if (r->type == BOOT_MEM_USABLE) {
+            frame_add(r->base, r->bytes);
+        }
+    }
     klog("memory: kernel pool %llu MiB, guest pool %llu MiB",
          (unsigned long long)kmem_total_bytes() >> 20,
          (unsigned long long)frame_total_bytes() >> 20);
@@ -222,21 +220,8 @@ void kernel_main(const struct bootinfo *bi)
         panic("loader and kernel do not belong together (magic 0x%llx)",
               (unsigned long long)boot_info.magic);
     }
-    const char *wrong = physmem_check(&boot_info);
-    if (wrong || !physmem_split(&boot_info, &physmem)) {
-        panic("memory: %s", wrong ? wrong : "too little for a kernel pool");
-    }
-    kmem_init(physmem.pool, physmem.pool_count);
-    arch_mmu_init(physmem.pool, physmem.pool_count);
-    arch_boot_cpu_init(&boot_info);
-    if (!frame_init(physmem.guest_bytes)) {
-        panic("memory: the records of %llu MiB do not fit the kernel pool",
-              (unsigned long long)physmem.guest_bytes >> 20);
-    }
-    for (u32 i = 0; i < physmem.guest_count; i++) {
-        add_guest_memory(physmem.guest[i].base, physmem.guest[i].bytes);
-    }
-    print_memory();
+    init_memory();
+    arch_boot_cpu_init();
     arch_time_init(&boot_info);
     choose_backend();
     klog("virtualization: %s", boot_virt_name());

@@ -14,10 +14,4 @@ void console_map(void);
 /* Waits until the last character is on the line. */
 void console_drain(void);
 
-/* Silences PICs and IOAPIC. */
-void legacy_init(const struct bootinfo *bi);
-
-/* What arch_power() needs to know. */
-void power_init(const struct bootinfo *bi);
-
 #endif

@@ -10,7 +10,6 @@
 #define CPUID_1_ECX_X2APIC       BIT(21)
 #define CPUID_1_ECX_TSC_DEADLINE BIT(24)
 #define CPUID_1_EDX_MCE          BIT(7)
-#define CPUID_1_EDX_MTRR         BIT(12)
 #define CPUID_1_EDX_PGE          BIT(13)
 #define CPUID_1_EDX_PAT          BIT(16)
 #define CPUID_1_EDX_FXSR         BIT(24)
@@ -78,7 +77,6 @@ void cpu_features_init(void)
     f->x2apic = ecx & CPUID_1_ECX_X2APIC;
     f->tsc_deadline = ecx & CPUID_1_ECX_TSC_DEADLINE;
     f->mce = edx & CPUID_1_EDX_MCE;
-    f->mtrr = edx & CPUID_1_EDX_MTRR;
     f->pge = edx & CPUID_1_EDX_PGE;
     f->pat = edx & CPUID_1_EDX_PAT;
     f->fxsr = edx & CPUID_1_EDX_FXSR;

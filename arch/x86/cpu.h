@@ -21,8 +21,7 @@ enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_COUNT = IST_MACHINE
 
 #define IST_STACK_BYTES 8192
 
-/* Vectors. Legacy interrupt controllers are remapped below our own and masked. */
-#define VECTOR_PIC      0x20
+/* Vectors, above those that the loader has given the legacy interrupt controllers. */
 #define VECTOR_TIMER    0xf0
 #define VECTOR_KICK     0xf1
 #define VECTOR_POSTED   0xf2 /* notification of posted interrupts */
@@ -62,7 +61,7 @@ struct cpu_features {
     u32 max_leaf;
     u32 phys_bits;
     bool intel;
-    bool pages_1g, pge, mce, pat, mtrr, fxsr, smep, smap, umip;
+    bool pages_1g, pge, mce, pat, fxsr, smep, smap, umip;
     bool x2apic, tsc_deadline, tsc_adjust;
     u64 xd_fix; /* firmware had switched NX off: IA32_MISC_ENABLE must be set right on each CPU */
 };

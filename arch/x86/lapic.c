@@ -22,7 +22,6 @@
 #define APIC_LVT_LINT0     0x350
 #define APIC_LVT_ERROR     0x370
 #define APIC_TIMER_INITIAL 0x380
-#define APIC_TIMER_CURRENT 0x390
 #define APIC_TIMER_DIVIDE  0x3e0
 
 #define MAX_LVT_WITH_PMC   4
@@ -172,18 +171,6 @@ void lapic_send_init(u32 apic_id)
 void lapic_send_startup(u32 apic_id, u32 start_page)
 {
     icr_write(apic_id, ICR_STARTUP | ICR_ASSERT | start_page);
-}
-
-void lapic_count_start(void)
-{
-    apic_write(APIC_TIMER_DIVIDE, DIVIDE_BY_1);
-    apic_write(APIC_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
-    apic_write(APIC_TIMER_INITIAL, ~0u);
-}
-
-u32 lapic_count_passed(void)
-{
-    return ~0u - apic_read(APIC_TIMER_CURRENT);
 }
 
 void lapic_timer_init(u64 timer_hz)

@@ -20,12 +20,9 @@ void lapic_send_nmi(u32 apic_id);
 void lapic_send_init(u32 apic_id);
 void lapic_send_startup(u32 apic_id, u32 page);
 
-/* The timer. Before the first lapic_timer_init() it can be read as a counter: start, then how many
- * ticks have passed. timer_hz 0: deadline mode needs none. */
-void lapic_count_start(void);
-u32 lapic_count_passed(void);
-void lapic_timer_init(u64 timer_hz); /* each CPU */
-void lapic_timer_set(u64 tsc);       /* ~0: off */
+/* The timer. Each CPU first; timer_hz 0: deadline mode needs none. */
+void lapic_timer_init(u64 timer_hz);
+void lapic_timer_set(u64 tsc); /* ~0: off */
 /* An interrupt at tsc at the latest; what arch_timer_set() asked for comes none the less. */
 void lapic_timer_bound(u64 tsc);
 

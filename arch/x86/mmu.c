@@ -73,9 +73,6 @@ void mmu_early_init(const struct bootinfo *bi)
     if (read_cr4() & CR4_LA57) {
         panic("the loader left 5-level paging on");
     }
-    if (cpu_features.mtrr) {
-        mtrr_init();
-    }
 }
 
 u64 mmu_image_pa(const void *p)
@@ -129,25 +126,7 @@ static void map_image_data(void)
     map_image(guard, kernel_data_end, PT_READ | PT_WRITE);
 }
 
-/* One leaf must not span memory types: the CPU may then use either (SDM 3A "MTRR Considerations").
- * Pool memory is of one type almost always, so large blocks are tried first. */
-static void map_pool(u64 base, u64 bytes)
-{
-    static const u64 steps[] = {SIZE_1G, SIZE_2M, PAGE_SIZE};
-
-    for (u64 at = base, end = base + bytes; at < end;) {
-        for (u32 i = 0; i < ARRAY_SIZE(steps); i++) {
-            u64 next = MIN(ALIGN_DOWN(at, steps[i]) + steps[i], end);
-            if (steps[i] == PAGE_SIZE || arch_memory_type(HPA(at), next - at) >= 0) {
-                map(BOOT_PHYSMAP + at, at, next - at, PT_READ | PT_WRITE);
-                at = next;
-                break;
-            }
-        }
-    }
-}
-
-void arch_mmu_init(const struct mem_range *pool, u32 count)
+void arch_mmu_init(const struct boot_range *pool, u32 count)
 {
     const struct pt_format *format = arch_has_1g_pages() ? &pt_format_x86_1g : &pt_format_x86;
 
@@ -159,7 +138,7 @@ void arch_mmu_init(const struct mem_range *pool, u32 count)
     map_image_data();
     map_image(kernel_symbols_start, kernel_symbols_end, PT_READ);
     for (u32 i = 0; i < count; i++) {
-        map_pool(pool[i].base, pool[i].bytes);
+        map(BOOT_PHYSMAP + pool[i].base, pool[i].base, pool[i].bytes, PT_READ | PT_WRITE);
     }
     windows_init(&kernel_pt);
     write_cr3(kernel_pt.root);

@@ -14,9 +14,8 @@
 #define KVA_WINDOWS 0xffffff0040000000ull /* 1 GiB */
 #define KVA_DEVICES 0xffffff1000000000ull /* 64 GiB */
 
-/* Boot CPU, first: what bootinfo and the MTRRs say. */
+/* Boot CPU, first: what bootinfo says. */
 void mmu_early_init(const struct bootinfo *bi);
-void mtrr_init(void);
 
 /* Table memory and mapping of the kernel's half; va is a kernel address. Locked inside. */
 bool mmu_map(u64 va, u64 pa, u64 bytes, u64 perm) MUST_CHECK;

@@ -5,6 +5,7 @@
 #include "arch/x86/insn.h"
 #include "arch/x86/time.h"
 #include "kernel/abi.h"
+#include "kernel/boot.h"
 
 #define BOCHS_SHUTDOWN_PORT 0x8900
 #define QEMU_ACPI_PORT      0x604 /* PM1 control where QEMU's q35 has it */
@@ -20,19 +21,6 @@
 #define KBD_PULSE_RESET     0xfe
 
 #define SETTLE_US           100000
-
-static ARCH_READ_ONLY_AFTER_BOOT struct {
-    u32 flags, pm1a, pm1b, typa, typb;
-} power;
-
-void power_init(const struct bootinfo *bi)
-{
-    power.flags = bi->flags;
-    power.pm1a = bi->pm1a_port;
-    power.pm1b = bi->pm1b_port;
-    power.typa = bi->s5_typa;
-    power.typb = bi->s5_typb;
-}
 
 /* ACPI 6 "Placing the system in the S5 state": the type first, then the bit that makes it so. */
 static void sleep_type(u32 port, u32 type)
@@ -52,16 +40,16 @@ static void sleep_enable(u32 port)
 
 static void power_off(void)
 {
-    if (power.flags & BOOT_FLAG_EMULATOR) {
+    if (boot_info.flags & BOOT_FLAG_EMULATOR) {
         for (const char *s = "Shutdown"; *s; s++) {
             out8(BOCHS_SHUTDOWN_PORT, (u8)*s);
         }
     }
-    sleep_type(power.pm1a, power.typa);
-    sleep_type(power.pm1b, power.typb);
-    sleep_enable(power.pm1a);
-    sleep_enable(power.pm1b);
-    if (power.flags & BOOT_FLAG_EMULATOR) {
+    sleep_type(boot_info.pm1a_port, boot_info.s5_typa);
+    sleep_type(boot_info.pm1b_port, boot_info.s5_typb);
+    sleep_enable(boot_info.pm1a_port);
+    sleep_enable(boot_info.pm1b_port);
+    if (boot_info.flags & BOOT_FLAG_EMULATOR) {
         out16(QEMU_ACPI_PORT, PM1_SLP_EN);
     }
     time_wait_us(SETTLE_US);

@@ -44,16 +44,14 @@ void start_boot_cpu(const struct bootinfo *bi)
 void arch_early_init(const struct bootinfo *bi)
 {
     console_init(bi);
-    power_init(bi);
     cpu_features_init();
     cpu_control_init(false);
     boot_cpu.apic_id = bi->cpu_apic_ids[0];
     mmu_early_init(bi);
 }
 
-void arch_boot_cpu_init(const struct bootinfo *bi)
+void arch_boot_cpu_init(void)
 {
-    legacy_init(bi);
     lapic_init();
     if (boot_cpu.apic_id != lapic_id()) {
         klog("cpu 0: APIC ID is %u, the loader said %u", lapic_id(), boot_cpu.apic_id);

@@ -71,7 +71,7 @@ static u64 rounded(size_t bytes)
     return size;
 }
 
-void kmem_init(const struct mem_range *pool, u32 count)
+void kmem_init(const struct boot_range *pool, u32 count)
 {
     (void)pool;
     (void)count;

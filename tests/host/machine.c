@@ -349,9 +349,8 @@ void arch_early_init(const struct bootinfo *bi)
     (void)bi;
 }
 
-void arch_boot_cpu_init(const struct bootinfo *bi)
+void arch_boot_cpu_init(void)
 {
-    (void)bi;
 }
 
 void arch_time_init(const struct bootinfo *bi)

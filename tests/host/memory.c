@@ -45,7 +45,7 @@ static void add_module(u32 index, u32 kind, const char *name, u64 base, u64 byte
     memset(phys + base, 'a' + (int)index, bytes);
 }
 
-/* The pool that physmem_split() takes stays unused: pool pages come from malloc. */
+/* The pool stays unused: pool pages come from malloc. */
 static void make_bootinfo(void)
 {
     boot.magic = BOOTINFO_MAGIC;
@@ -57,14 +57,14 @@ static void make_bootinfo(void)
     for (u32 i = 0; i < boot.cpu_count; i++) {
         boot.cpu_apic_ids[i] = 2 * i;
     }
-    add_range(0, 0xa0000, BOOT_MEM_USABLE);
+    add_range(0, 0xa0000, BOOT_MEM_RESERVED);
     add_range(KERNEL_BASE, KERNEL_BYTES, BOOT_MEM_KERNEL);
     add_range(HOST_MODULE_BASE, 2 * HOST_MODULE_BYTES, BOOT_MEM_MODULE);
     add_range(HOST_RAM_BASE, host_config.ram_bytes, BOOT_MEM_USABLE);
     /* small and odd ranges beside the large one */
     add_range(phys_bytes - 0x70000, 0x5000, BOOT_MEM_USABLE);
     add_range(phys_bytes - 0x60000, 0x3000, BOOT_MEM_FIRMWARE);
-    add_range(phys_bytes - 0x50000, 0x23000, BOOT_MEM_LOADER);
+    add_range(phys_bytes - 0x50000, 0x23000, BOOT_MEM_POOL);
     add_module(0, BOOT_MODULE_CONFIG, "socle.conf", HOST_MODULE_BASE, 0x123);
     add_module(1, BOOT_MODULE_FILE, "guest.bin", HOST_MODULE_BASE + HOST_MODULE_BYTES, 0x2001);
     boot.module_count = 2;
@@ -90,7 +90,7 @@ void machine_boot(const struct machine_config *config)
 
 /* --- arch/arch.h --- */
 
-void arch_mmu_init(const struct mem_range *pool, u32 count)
+void arch_mmu_init(const struct boot_range *pool, u32 count)
 {
     (void)pool;
     (void)count;
@@ -119,13 +119,6 @@ u32 arch_phys_bits(void)
 bool arch_has_1g_pages(void)
 {
     return true;
-}
-
-int arch_memory_type(hpa_t pa, u64 bytes)
-{
-    (void)pa;
-    (void)bytes;
-    return 6;
 }
 
 void *arch_window_open(hpa_t frame)

@@ -20,9 +20,9 @@
 #define POOL_BYTES (16ull << 20)
 #define RAM_BASE   0x10000000ull
 
-static const struct mem_range pool[] = {
-    {POOL_BASE,                  POOL_BYTES},
-    {POOL_BASE + 2 * POOL_BYTES, 0x7000    },
+static const struct boot_range pool[] = {
+    {POOL_BASE,                  POOL_BYTES, BOOT_MEM_POOL, 0},
+    {POOL_BASE + 2 * POOL_BYTES, 0x7000,     BOOT_MEM_POOL, 0},
 };
 
 /* --- what they need of the rest --- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory types from MTRRs: against a page by page reading of the manual's rules, and known set-ups.
  */
-/* SOURCES: arch/x86/memtype.c */
+/* SOURCES: boot/memtype.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "arch/x86/memtype.h"
+#include "boot/memtype.h"
 #include "lib/hw/x86.h"
 
 #define PHYS_BITS 40

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What memory types a set of MTRRs gives (SDM 3A "Memory Type Range Registers"). Pure code; mtrr.c
  * reads the registers. */
-#ifndef ARCH_X86_MEMTYPE_H
-#define ARCH_X86_MEMTYPE_H
+#ifndef BOOT_MEMTYPE_H
+#define BOOT_MEMTYPE_H
 
 #include "lib/types.h"
 

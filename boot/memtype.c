@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory types of physical ranges from the contents of the MTRRs. */
-#include "arch/x86/memtype.h"
+#include "boot/memtype.h"
 
 #include "lib/hw/x86.h"
 
