@@ -198,6 +198,10 @@ static void test_bios_data(void **state)
     assert_int_equal(get(0x40e, 2) << 4, RAM_EBDA);
     assert_int_equal(get(0x413, 2) << 10, RAM_EBDA);
     assert_int_equal(get(RAM_EBDA, 1), 1);
+    assert_int_equal(get(0x449, 1), 3); /* video mode, columns, CRT controller, rows less one */
+    assert_int_equal(get(0x44a, 2), 80);
+    assert_int_equal(get(0x463, 2), 0x3d4);
+    assert_int_equal(get(0x484, 1), 24);
     assert_int_equal(ram_available_at(&ram, GPA(RAM_EBDA - 1)), 1);
     assert_int_equal(ram_available_at(&ram, GPA(RAM_EBDA)), 0);
 }

@@ -13,6 +13,7 @@
 #include "lib/hw/reset.h"
 #include "lib/hw/rtc.h"
 #include "lib/hw/uart16550.h"
+#include "lib/hw/vga.h"
 #include "lib/string.h"
 #include "vmm/device/fwcfg.h"
 
@@ -420,7 +421,10 @@ static void put_mp(struct place *p, u32 cpus)
 
 /* --- BIOS data area --- */
 
-#define BDA_EQUIPMENT (BIT(1) | 1u << 9) /* an FPU, one serial port */
+#define BDA_EQUIPMENT (BIT(1) | 2u << 4 | 1u << 9) /* FPU, 80 columns of colour, one serial port   \
+                                                    */
+
+#define VGA_MODE (3 | VGA_COLUMNS << 8)
 
 static const struct {
     u32 gpa;
@@ -430,6 +434,9 @@ static const struct {
     {0x40e,    RAM_EBDA >> 4  }, /* segment of the extended BIOS data area */
     {0x410,    BDA_EQUIPMENT  },
     {0x413,    RAM_EBDA / 1024}, /* KiB of memory below it */
+    {0x449,    VGA_MODE       }, /* and, behind it, the number of columns */
+    {0x463,    VGA_CRTC       },
+    {0x484,    VGA_ROWS - 1   }, /* the last row */
     {RAM_EBDA, 1              }, /* its size in KiB */
 };
 
@@ -449,7 +456,7 @@ bool firmware_build(const struct ram *ram, const struct firmware_args *args)
 
 bool firmware_add_items(struct fwcfg *f, const struct ram *ram, const struct firmware_args *args)
 {
-    u64 memory = RAM_BIOS;
+    u64 memory = ram->range[1].gpa;
 
     for (u32 i = 1; i < ram->count; i++) { /* what holes below 1 MiB took is counted too */
         memory += ram->range[i].bytes;

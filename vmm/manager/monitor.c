@@ -60,6 +60,16 @@ static void run_send(struct manager *m, struct guest *g, const char *rest)
     }
 }
 
+static void run_screen(struct manager *m, struct guest *g, const char *rest)
+{
+    (void)rest;
+    if (g->state != GUEST_ACTIVE) {
+        output_line(&m->out, "%s is not running", g->name);
+    } else {
+        sys_event_signal(g->child.event, EVENT_SCREEN);
+    }
+}
+
 static void run_quit(struct manager *m, struct guest *g, const char *rest)
 {
     (void)g;
@@ -86,6 +96,7 @@ static const struct command commands[] = {
     {"shares",    NULL,        "what the scheduler gave each guest",          run_shares   },
     {"isolation", NULL,        "check that nobody can reach what is others'", run_isolation},
     {"send",      "NAME TEXT", "type a line on a guest's console",            run_send     },
+    {"screen",    "NAME",      "what a guest shows in VGA's text mode",       run_screen   },
     {"kill",      "NAME",      "end a guest",                                 run_kill     },
     {"panic",     NULL,        "make the kernel panic, to see its report",    run_panic    },
     {"quit",      NULL,        "end all guests, then the machine",            run_quit     },
