@@ -212,6 +212,7 @@ static bool own_port(u32 port)
         {0x3da, 0x3da},
         {0x3f8, 0x3ff}, /* COM1 */
         {0x4d0, 0x4d1}, /* PIC: edge or level */
+        {0x505, 0x505}, /* panic */
         {0x510, 0x51b}, /* fw_cfg */
         {0x600, 0x60b}, /* ACPI */
         {0xcf8, 0xcff}, /* reset, PCI */

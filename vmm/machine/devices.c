@@ -63,7 +63,8 @@ static bool attach(struct machine *m)
            pm_attach(&m->pm, m) && reset_attach(&m->reset, m) &&
            uart16550_attach(&m->com1, m, UART_COM1_PORT, COM1_IRQ) &&
            debugcon_attach(&m->debugcon, m) && debugexit_attach(&m->debugexit, m) &&
-           vga_attach(&m->vga, m) && fill_fwcfg(m) && fwcfg_attach(&m->fwcfg, m);
+           pvpanic_attach(m) && pci_attach(m) && vga_attach(&m->vga, m) && fill_fwcfg(m) &&
+           fwcfg_attach(&m->fwcfg, m);
 }
 
 void devices_create(struct machine *m)
