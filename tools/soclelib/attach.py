@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: MIT
 """'socle console': a second terminal on a machine that 'socle run' has started."""
-import os
 import selectors
 import socket
 import sys
-import termios
-import tty
 
-from soclelib.common import Failure
+from soclelib.common import Failure, say
 from soclelib.run import console_folder
+from soclelib.terminal import HOW_TO_LEAVE, Terminal
 
 
 def newest():
@@ -26,28 +24,35 @@ def newest():
 
 
 def attach():
-    """Copies both ways until the machine ends or Ctrl-C."""
+    """Copies both ways until the machine ends or the person leaves. What is typed may also come from a pipe; its end
+    is not ours."""
     link = newest()
-    saved = termios.tcgetattr(0) if os.isatty(0) else None
+    terminal = Terminal()
     selector = selectors.DefaultSelector()
     selector.register(link, selectors.EVENT_READ)
     try:
-        if saved:
-            tty.setcbreak(0)
+        if terminal.open():
+            say(f"keys go to the machine; {HOW_TO_LEAVE} leaves it alone")
+        try:
             selector.register(0, selectors.EVENT_READ)
+        except (PermissionError, ValueError, OSError):
+            pass  # a plain file or nothing: nobody types
         while True:
             for key, _ in selector.select():
-                data = link.recv(65536) if key.fileobj is link else os.read(0, 4096)
-                if not data:
-                    return 0
                 if key.fileobj is link:
+                    data = link.recv(65536)
+                    if not data:
+                        return 0
                     sys.stdout.buffer.write(data)
                     sys.stdout.buffer.flush()
                 else:
-                    link.sendall(data)
+                    data = terminal.read()
+                    if data:
+                        link.sendall(data)
+                    else:
+                        selector.unregister(0)
     except (KeyboardInterrupt, ConnectionError):
         return 0
     finally:
-        if saved:
-            termios.tcsetattr(0, termios.TCSADRAIN, saved)
+        terminal.close()
         link.close()

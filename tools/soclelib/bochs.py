@@ -107,20 +107,17 @@ class Bochs:
     def read(self):
         """Bytes from the machine's serial port since the last call."""
         if self.link:
+            self.link.write()
             try:
-                return self.link.recv(65536)
-            except BlockingIOError:
-                return b""
-            except OSError:
+                return self.link.read()
+            except EOFError:
                 return b""
         return self.serial.read()
 
     def write(self, data):
         """Types data at the machine's serial port."""
         if self.link:
-            self.link.setblocking(True)
-            self.link.sendall(data)
-            self.link.setblocking(False)
+            self.link.write(data)
 
     def ended(self):
         """True when the emulator has ended."""

@@ -49,20 +49,59 @@ def free_port():
 
 
 def connect(address, process, patience=20.0):
-    """A connection to a (host, port) or a path that the child is about to listen on; None when the child
-    ended or did not listen in time."""
+    """A Link to a (host, port) or a path that the child is about to listen on; None when the child ended or did
+    not listen in time."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     give_up = time.monotonic() + patience
     while time.monotonic() < give_up and process.poll() is None:
         link = socket.socket(family)
         try:
             link.connect(address)
-            link.setblocking(False)
-            return link
+            return Link(link)
         except OSError:
             link.close()
             time.sleep(0.02)
     return None
+
+
+class Link:
+    """A socket whose other end may be slow: what it does not take now is kept, so that nobody waits for anybody."""
+
+    def __init__(self, connection):
+        self.socket = connection
+        self.socket.setblocking(False)
+        self.kept = b""
+
+    def read(self):
+        """Bytes that have come; empty when there are none now. EOFError at the end, or when the link is broken."""
+        try:
+            data = self.socket.recv(65536)
+        except (BlockingIOError, InterruptedError):
+            return b""
+        except OSError as error:
+            raise EOFError from error
+        if not data:
+            raise EOFError
+        return data
+
+    def write(self, data=b""):
+        """Sends data behind what was kept, as far as it is taken."""
+        self.kept += data
+        try:
+            while self.kept:
+                self.kept = self.kept[self.socket.send(self.kept):]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self.kept = b""  # its end is noticed where it is read
+
+    def fileno(self):
+        """For selectors."""
+        return self.socket.fileno()
+
+    def close(self):
+        """Both ways."""
+        self.socket.close()
 
 
 class Tail:

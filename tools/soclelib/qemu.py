@@ -119,18 +119,16 @@ class Qemu:
         """Bytes from the machine's serial port since the last call."""
         if self.serial:
             return self.serial.read()
+        self.link.write()
         try:
-            return self.link.recv(65536)
-        except OSError:
+            return self.link.read()
+        except EOFError:
             return b""
 
     def write(self, data):
         """Types data at the machine's serial port, if that has somebody who types."""
-        if not self.link:
-            return
-        self.link.setblocking(True)
-        self.link.sendall(data)
-        self.link.setblocking(False)
+        if self.link:
+            self.link.write(data)
 
     def ended(self):
         """True when the machine is off, even though QEMU may wait for a screenshot."""
@@ -171,9 +169,10 @@ class Qemu:
         link = process.connect(str(self.folder / "qmp"), self.child, 5.0)
         if not link:
             return []
-        link.settimeout(10.0)
+        connection = link.socket
+        connection.settimeout(10.0)
         answers = []
-        with link, link.makefile("rw", encoding="utf-8") as stream:
+        with connection, connection.makefile("rw", encoding="utf-8") as stream:
             stream.readline()
             for command in ({"execute": "qmp_capabilities"},) + commands:
                 stream.write(json.dumps(command) + "\n")

@@ -9,9 +9,7 @@ import socket
 import stat
 import sys
 import tempfile
-import termios
 import time
-import tty
 from pathlib import Path
 
 from soclelib import image, process, qemu
@@ -19,6 +17,7 @@ from soclelib.bochs import Bochs
 from soclelib.common import (STATUS_GUEST, STATUS_OK, STATUS_PLATFORM, STATUS_SOCLE, STATUS_TIMEOUT, Failure,
                              say)
 from soclelib.qemu import Qemu
+from soclelib.terminal import HOW_TO_LEAVE, Terminal
 from soclelib.text import Console
 
 GRACE_AFTER_END = 5.0  # for the machine to switch itself off
@@ -27,6 +26,8 @@ DEFAULT_TIMEOUT = 300
 QUIET_BOOT = 5.0
 QUIET_RUN = 15.0
 POLL = 0.02
+RECENT = 4096  # bytes that a visitor sees first
+VISITOR_MAX = 1 << 22  # bytes that are kept for one who does not read
 EMULATED = {"auto": "bochs", "fast": "qemu-tcg"}  # where nested KVM is not offered
 MEANING = {
     STATUS_OK: "every guest ended well",
@@ -88,7 +89,8 @@ class Watch:
         self.listener = None
         self.visitors = []
         self.socket_path = None
-        self.terminal = None
+        self.terminal = Terminal()
+        self.recent = b""  # for visitors
         self.shot = False
         self.status = None
         self.reason = ""
@@ -105,9 +107,8 @@ class Watch:
         self.listener.setblocking(False)
         self.selector.register(self.listener, selectors.EVENT_READ, self.take_visitor)
         if self.typed:
-            if os.isatty(0):
-                self.terminal = termios.tcgetattr(0)
-                tty.setcbreak(0)
+            if self.terminal.open():
+                say(f"keys go to the machine; {HOW_TO_LEAVE} ends it")
             try:
                 self.selector.register(0, selectors.EVENT_READ, self.take_input)
                 self.input_open = True
@@ -116,8 +117,7 @@ class Watch:
 
     def close_all(self):
         """Leaves terminal and file system as they were."""
-        if self.terminal:
-            termios.tcsetattr(0, termios.TCSADRAIN, self.terminal)
+        self.terminal.close()
         for thing in [self.listener, self.log] + self.visitors:
             if thing:
                 thing.close()
@@ -126,7 +126,7 @@ class Watch:
 
     def take_input(self):
         """What was typed goes to the machine."""
-        data = os.read(0, 4096)
+        data = self.terminal.read()
         if not data:
             self.selector.unregister(0)
             self.input_open = False
@@ -135,22 +135,25 @@ class Watch:
 
     def take_visitor(self):
         """Somebody called 'socle console'."""
-        link, _ = self.listener.accept()
+        link = process.Link(self.listener.accept()[0])
         self.visitors.append(link)
         self.selector.register(link, selectors.EVENT_READ, lambda: self.hear_visitor(link))
+        link.write(self.recent)
+        if not self.typed:
+            link.write(b"\r\nsocle-run: nobody can type at this machine: 'socle run --input yes' would allow it\r\n")
 
     def hear_visitor(self, link):
         """Input of a visitor, or its end."""
         try:
-            data = link.recv(4096)
-        except OSError:
-            data = b""
-        if data:
-            self.machine.write(data)
-        else:
-            self.selector.unregister(link)
-            self.visitors.remove(link)
-            link.close()
+            self.machine.write(link.read())
+        except EOFError:
+            self.lose_visitor(link)
+
+    def lose_visitor(self, link):
+        """It is gone, or does not read."""
+        self.selector.unregister(link)
+        self.visitors.remove(link)
+        link.close()
 
     # --- watching ---
 
@@ -164,11 +167,11 @@ class Watch:
             self.log.write(data)
             self.log.flush()
         self.show(self.console.feed(data))
+        self.recent = (self.recent + data)[-RECENT:]
         for link in list(self.visitors):
-            try:
-                link.sendall(data)
-            except OSError:
-                pass  # its end is noticed where its input is read
+            link.write(data)
+            if len(link.kept) > VISITOR_MAX:
+                self.lose_visitor(link)
         return True
 
     def show(self, data):
