@@ -151,7 +151,11 @@ NORETURN void arch_enter_user(u64 rip, u64 rsp, u64 rdi);
 void arch_console_write(const char *s, size_t n);
 /* What the devices take right now without waiting (screen takes all): returns bytes taken. */
 size_t arch_console_try_write(const char *s, size_t n);
-size_t arch_console_read(char *s, size_t n);
+
+/* --- devices that ring 3 drives --- */
+
+/* One byte to a port (0), or the byte from it. */
+u8 arch_port(bool write, u16 port, u8 value);
 
 /* Backtrace of the caller (rbp 0) or from a frame pointer, by symbol, to the kernel log. */
 void arch_backtrace(u64 rbp);
@@ -185,6 +189,8 @@ void kernel_user_hazards(void);
 /* An exception in ring 3. Resolved (page fault in a guest-memory window): returns. Else the process
  * ends. */
 void kernel_user_fault(u32 vector, u64 error, u64 address, u64 rip);
+/* An interrupt of an ISA line. */
+void kernel_irq(u32 line);
 /* The timer armed by arch_timer_set fired on this CPU. */
 void kernel_timer(void);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The PC's older interrupt controllers, which are silenced: 8259 PICs and the IOAPIC. */
+/* The PC's older interrupt controllers: the 8259 PICs are silenced, and of the IOAPIC's lines all
+ * but those of devices that ring 3 drives (kernel/abi.h, SYS_IRQ). */
 #include "boot/cpu.h"
 #include "boot/loader.h"
 
@@ -18,6 +19,7 @@
 #define IOAPIC_VERSION     0x01
 #define IOAPIC_ENTRY       0x10 /* IOREDTBL, two registers each */
 #define IOAPIC_MASKED      BIT(16)
+#define IOAPIC_DEST_SHIFT  24 /* in the second register of an entry */
 #define IOAPIC_ENTRIES_MAX 240
 
 /* Both to vectors of their own, below ours: even a spurious interrupt of theirs is then known as
@@ -42,7 +44,15 @@ static u32 ioapic_read(volatile u32 *ioapic, u32 reg)
     return ioapic[IOAPIC_WINDOW / 4];
 }
 
-static void ioapic_mask(volatile u32 *ioapic)
+static void ioapic_write(volatile u32 *ioapic, u32 reg, u32 value)
+{
+    ioapic[IOAPIC_SELECT / 4] = reg;
+    ioapic[IOAPIC_WINDOW / 4] = value;
+}
+
+/* The lines of BOOT_IRQ_LINES go to the boot CPU, as edges, active high; ISA lines are taken to be
+ * at the pins of the same numbers. */
+static void ioapic_set(volatile u32 *ioapic, u32 apic_id)
 {
     u32 version = ioapic_read(ioapic, IOAPIC_VERSION);
     u32 entries = (version >> 16 & 0xff) + 1;
@@ -51,14 +61,19 @@ static void ioapic_mask(volatile u32 *ioapic)
         return; /* nothing there */
     }
     for (u32 i = 0; i < entries; i++) {
-        u32 entry = ioapic_read(ioapic, IOAPIC_ENTRY + 2 * i);
+        u32 reg = IOAPIC_ENTRY + 2 * i;
 
-        ioapic[IOAPIC_WINDOW / 4] = entry | IOAPIC_MASKED;
+        if (i < 32 && (BOOT_IRQ_LINES & BIT(i))) {
+            ioapic_write(ioapic, reg + 1, apic_id << IOAPIC_DEST_SHIFT);
+            ioapic_write(ioapic, reg, BOOT_VECTOR_IRQ + i);
+        } else {
+            ioapic_write(ioapic, reg, ioapic_read(ioapic, reg) | IOAPIC_MASKED);
+        }
     }
 }
 
-void legacy_mask(const struct loader *l)
+void legacy_init(const struct loader *l)
 {
     pic_mask();
-    ioapic_mask((volatile u32 *)l->ioapic_base);
+    ioapic_set((volatile u32 *)l->ioapic_base, l->info->cpu_apic_ids[0]);
 }

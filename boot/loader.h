@@ -129,9 +129,10 @@ bool tables_build(struct loader *l);
 
 /* --- when the firmware is gone, on our own tables, interrupts off --- */
 
-/* boot/legacy.c: until a driver asks for a line, no device interrupts us, whatever firmware left
- * behind. */
-void legacy_mask(const struct loader *l);
+/* boot/legacy.c: no device interrupts us, whatever firmware left behind, but those that ring 3
+ * drives.
+ */
+void legacy_init(const struct loader *l);
 /* boot/clock.c: the rates of TSC and local APIC timer, into l->info. */
 void clock_measure(struct loader *l);
 

@@ -88,7 +88,7 @@ NORETURN static void finish(struct loader *l)
 {
     void (*enter)(struct bootinfo * info) = (void (*)(struct bootinfo *))l->kernel_entry;
 
-    legacy_mask(l);
+    legacy_init(l);
     clock_measure(l);
     enter(l->info);
     cpu_halt();

@@ -141,5 +141,6 @@ static bool load_module(struct loader *l, const char *name)
 bool programs_load(struct loader *l)
 {
     return load_kernel(l) && load_manager(l) && load_module(l, "vmm.elf") &&
+           load_module(l, "input.elf") &&
            (!l->config->host.self_test || load_module(l, "selftest.elf"));
 }

@@ -38,7 +38,7 @@ typedef u32 handle_t; /* index into the process's handle table; 0 is never valid
 /* Rights. What a right means depends on the object; SYS_HANDLE_GRANT can only remove some. */
 #define RIGHT_READ    BIT(0) /* memory: map for reading; vm: statistics; event: wait */
 #define RIGHT_WRITE   BIT(1) /* memory: map for writing; event: signal; console: write */
-#define RIGHT_EXEC    BIT(2) /* memory: map for execution (never together with writing) */
+#define RIGHT_EXEC    BIT(2) /* memory: map for execution (not with writing); system: devices */
 #define RIGHT_CONTROL BIT(3) /* process: map, threads, kill; vm: memory, vCPUs; vcpu: run */
 #define RIGHT_GRANT   BIT(4) /* may be passed on */
 #define RIGHTS_ALL    FIELD(4, 0)
@@ -108,8 +108,12 @@ enum {
     SYS_VCPU_APIC,
     /* (h:system, buffer, bytes) -> bytes written, possibly fewer: the device takes no more now */
     SYS_CONSOLE_WRITE,
-    /* (h:system, buffer, bytes) -> bytes read, 0 when nothing was typed */
-    SYS_CONSOLE_READ,
+    /* (h:system EXEC, port or PORT_WRITE | port, value) -> the byte read, 0 for a write. Only ports
+     * of the devices that ring 3 drives: keyboard controller, COM1 */
+    SYS_PORT,
+    /* (h:system EXEC, h:event WRITE, line): from now on each interrupt of that ISA line, of those
+     * devices, sets IRQ_BIT(line) of the event. Once and for all: E_BUSY after that */
+    SYS_IRQ,
     /* (h:system READ, SYSTEM_*, index, buffer, bytes) -> bytes written */
     SYS_SYSTEM_INFO,
     /* (h:system CONTROL, POWER_*) -> only on error */
@@ -377,6 +381,11 @@ enum vcpu_activity {
 #define VCPU_INJECT_KICK       BIT(4) /* makes SYS_VCPU_RUN return VX_KICKED */
 /* NMI and kick may come from any thread; exceptions only from the vCPU's own. */
 
+/* Devices that ring 3 drives. */
+#define PORT_WRITE    BIT(16)
+#define IRQ_LINES     16
+#define IRQ_BIT(line) BIT(32 + (line))
+
 /* System. */
 enum system_info {
     SYSTEM_SUMMARY,   /* struct system_summary */
@@ -392,8 +401,7 @@ struct system_summary {
     u64 wall_seconds; /* the time then, since 1970 in UTC; 0: not known */
     u64 kernel_bytes, kernel_free;
     u64 guest_bytes, guest_free;
-    u32 cpus, modules;        /* CPUs that run */
-    u32 cpus_found, pad;      /* that the loader has found */
+    u32 cpus, modules;
     u32 virt;                 /* 1: guests can run; 0: no virtualization on this machine */
     u32 flags;                /* BOOT_FLAG_* */
     char virt_name[NAME_LEN]; /* "VT-x", "AMD-V" or the reason why there is none */
@@ -431,7 +439,9 @@ struct isolation_report {
 
 struct system_test {
     char name[40];
-    u32 passed, pad;
+    s32 result; /* 0: passed; >0: passed as skipped; <0: failed */
+    u32 pad;
+    char detail[80];
 };
 
 enum power_action {

@@ -10,7 +10,8 @@
  *     BOOT_PHYSMAP + address, writable;
  *   - the kernel image at its link address, 4 KiB pages, writable and executable;
  * RSP is a stack of at least 16 KiB of the loader's. All of it lies outside of BOOT_MEM_POOL.
- * PICs and IOAPIC are masked, the PICs' vectors begin at BOOT_VECTOR_PIC.
+ * The PICs are masked, their vectors begin at BOOT_VECTOR_PIC. So is the IOAPIC, but for the ISA
+ * lines of BOOT_IRQ_LINES, which come to the boot CPU by BOOT_VECTOR_IRQ + line.
  */
 #ifndef KERNEL_BOOTINFO_H
 #define KERNEL_BOOTINFO_H
@@ -23,6 +24,8 @@
 #endif
 #define BOOT_KERNEL_BASE  0xffffffff80000000ull /* where linker.ld puts the kernel */
 #define BOOT_VECTOR_PIC   0x20                  /* below all vectors of the kernel's own */
+#define BOOT_VECTOR_IRQ   0xe0
+#define BOOT_IRQ_LINES    (BIT(1) | BIT(4)) /* keyboard, COM1: devices that ring 3 drives */
 
 #define BOOT_MAX_RANGES   512
 #define BOOT_MAX_POOLS    8

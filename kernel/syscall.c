@@ -49,7 +49,8 @@ static const struct {
     [SYS_VCPU_INJECT] = {sys_vcpu_inject,    UNLOCKED, OBJECT_VCPU,    RIGHT_CONTROL},
     [SYS_VCPU_APIC] = {sys_vcpu_apic,      UNLOCKED, OBJECT_NONE,    0            },
     [SYS_CONSOLE_WRITE] = {sys_console_write,  UNLOCKED, OBJECT_SYSTEM,  RIGHT_WRITE  },
-    [SYS_CONSOLE_READ] = {sys_console_read,   UNLOCKED, OBJECT_SYSTEM,  RIGHT_READ   },
+    [SYS_PORT] = {sys_port,           UNLOCKED, OBJECT_SYSTEM,  RIGHT_EXEC   },
+    [SYS_IRQ] = {sys_irq,            LOCKED,   OBJECT_SYSTEM,  RIGHT_EXEC   },
     [SYS_SYSTEM_INFO] = {sys_system_info,    LOCKED,   OBJECT_SYSTEM,  RIGHT_READ   },
     [SYS_SYSTEM_POWER] = {sys_system_power,   UNLOCKED, OBJECT_SYSTEM,  RIGHT_CONTROL},
 };

@@ -46,10 +46,12 @@ s64 sys_vcpu_inject(const struct call *k);
 s64 sys_vcpu_apic(const struct call *k);
 
 /* syscall_system.c */
+extern struct notify *irq_events[IRQ_LINES]; /* references: who hears of an ISA line */
 s64 sys_event_signal(const struct call *k);
 s64 sys_event_wait(const struct call *k);
 s64 sys_console_write(const struct call *k);
-s64 sys_console_read(const struct call *k);
+s64 sys_port(const struct call *k);
+s64 sys_irq(const struct call *k);
 s64 sys_system_info(const struct call *k);
 s64 sys_system_power(const struct call *k);
 

@@ -49,11 +49,46 @@ s64 sys_console_write(const struct call *k)
     return (s64)console_try_write(text, n);
 }
 
-s64 sys_console_read(const struct call *k)
+/* --- devices that ring 3 drives: all that it may ever touch of the host --- */
+
+#define I8042_DATA   0x60
+#define I8042_STATUS 0x64
+#define COM1_BASE    0x3f8
+#define COM1_PORTS   8
+
+struct notify *irq_events[IRQ_LINES]; /* once set, they stay */
+
+s64 sys_port(const struct call *k)
 {
-    char text[CONSOLE_CHUNK];
-    u64 n = arch_console_read(text, MIN(k->c, CONSOLE_CHUNK));
-    return arch_copy_to_user(k->b, text, n) ? E_FAULT : (s64)n;
+    u64 port = k->b & ~PORT_WRITE;
+
+    if (port != I8042_DATA && port != I8042_STATUS && port - COM1_BASE >= COM1_PORTS) {
+        return E_RIGHTS;
+    }
+    return arch_port(k->b & PORT_WRITE, (u16)port, (u8)k->c);
+}
+
+s64 sys_irq(const struct call *k)
+{
+    int error = E_RIGHTS;
+
+    if (k->c >= IRQ_LINES || !(BOOT_IRQ_LINES & BIT(k->c))) {
+        return error;
+    }
+    struct object *o = handle_get(k->p, k->b, OBJECT_EVENT, RIGHT_WRITE, &error);
+    if (!o || irq_events[k->c]) {
+        return o ? E_BUSY : error;
+    }
+    object_ref(o);
+    __atomic_store_n(&irq_events[k->c], CONTAINER_OF(o, struct notify, object), __ATOMIC_RELEASE);
+    return E_OK;
+}
+
+void kernel_irq(u32 line)
+{
+    if (irq_events[line]) {
+        notify_signal(irq_events[line], IRQ_BIT(line));
+    }
 }
 
 /* --- SYS_SYSTEM_INFO --- */
@@ -80,7 +115,6 @@ static s64 info_summary(const struct call *k, union info *out)
     s->guest_free = frame_free_bytes();
     s->cpus = boot_online_count();
     s->modules = boot_info.module_count;
-    s->cpus_found = boot_info.cpu_count;
     s->virt = virt != NULL;
     s->flags = boot_info.flags;
     for (u32 i = 0; i < sizeof(s->virt_name) - 1 && boot_virt_name()[i]; i++) {

@@ -54,6 +54,7 @@ struct config_guest {
     bool populate;    /* populate = yes | no: frames now, or at first touch (default yes) */
     bool test_device; /* test-device = yes | no: a page of registers like memory (default no) */
     bool apicv;       /* apicv = yes | no: x2APICs by the CPU, if it can (default no) */
+    bool attach;      /* attach = yes | no: who types is attached to it (default no) */
     u32 cpus;         /* cpus = 1..16 */
     u32 count;        /* count = N: that many copies, named NAME-1 .. NAME-N; default 1 */
     u32 weight;       /* weight = 1..10000, default 100 */

@@ -259,6 +259,11 @@ static bool key_test_device(struct config_parser *p, struct config_str v)
     return read_yes_no(p, v, &p->guest->test_device);
 }
 
+static bool key_attach(struct config_parser *p, struct config_str v)
+{
+    return read_yes_no(p, v, &p->guest->attach);
+}
+
 static bool key_cpus(struct config_parser *p, struct config_str v)
 {
     return read_u32(p, v, 1, 16, &p->guest->cpus);
@@ -392,6 +397,7 @@ const struct config_key config_guest_keys[GUEST_KEYS] = {
     [G_POPULATE] = {"populate",      key_populate,      false},
     [G_TEST_DEVICE] = {"test-device",   key_test_device,   false},
     [G_APICV] = {"apicv",         key_apicv,         false},
+    [G_ATTACH] = {"attach",        key_attach,        false},
     [G_CPUS] = {"cpus",          key_cpus,          false},
     [G_COUNT] = {"count",         key_count,         false},
     [G_WEIGHT] = {"weight",        key_weight,        false},

@@ -16,6 +16,7 @@ enum guest_key {
     G_POPULATE,
     G_TEST_DEVICE,
     G_APICV,
+    G_ATTACH,
     G_CPUS,
     G_COUNT,
     G_WEIGHT,

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
-# Ring-3 programs: $(BUILD)/manager.elf, $(BUILD)/vmm.elf and, when its source is there, selftest.elf.
+# Ring-3 programs: $(BUILD)/manager.elf, $(BUILD)/vmm.elf, $(BUILD)/input.elf and, when its source is there, selftest.elf.
 # Each is linked with all of lib as an archive and with the stubs of arch/x86/user.
 MANAGER_C  := $(wildcard vmm/manager/*.c)
 VMM_C      := $(wildcard vmm/machine/*.c vmm/device/*.c vmm/load/*.c)
+INPUT_C    := $(wildcard drivers/*.c)
 SELFTEST_C := $(wildcard tests/ring3/*.c)
 USER_ASM   := $(wildcard arch/x86/user/*.asm)
 USER_LIB   := $(patsubst %.c,$(BUILD)/user/%.o,$(wildcard lib/*.c))
 USER_STUBS := $(USER_ASM:%.asm=$(BUILD)/user/%.asm.o)
 USER_CFLAGS := $(CFLAGS_COMMON) -ffunction-sections -fdata-sections
 USER_LD    := $(LD) -nostdlib -static --gc-sections -z noexecstack -z max-page-size=4096 -T arch/x86/user/user.ld
-PROGRAMS   := $(BUILD)/manager.elf $(BUILD)/vmm.elf $(if $(SELFTEST_C),$(BUILD)/selftest.elf)
+PROGRAMS   := $(BUILD)/manager.elf $(BUILD)/vmm.elf $(BUILD)/input.elf $(if $(SELFTEST_C),$(BUILD)/selftest.elf)
 
 .PHONY: programs
 programs: $(PROGRAMS) ## the ring-3 programs
@@ -48,6 +49,7 @@ $(BUILD)/%/vmm/machine/dsdt.o: $(BUILD)/dsdt.c
 
 $(BUILD)/manager.elf: $(MANAGER_C:%.c=$(BUILD)/user/%.o)
 $(BUILD)/vmm.elf: $(VMM_C:%.c=$(BUILD)/user/%.o) $(BUILD)/user/vmm/machine/dsdt.o
+$(BUILD)/input.elf: $(INPUT_C:%.c=$(BUILD)/user/%.o)
 $(BUILD)/selftest.elf: $(SELFTEST_C:%.c=$(BUILD)/user/%.o)
 
 $(PROGRAMS): $(USER_STUBS) $(BUILD)/user/lib.a arch/x86/user/user.ld

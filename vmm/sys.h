@@ -153,9 +153,14 @@ static inline s64 sys_console_write(handle_t system, const void *text, u64 bytes
     return sys_call(SYS_CONSOLE_WRITE, system, (u64)text, bytes, 0, 0, 0);
 }
 
-static inline s64 sys_console_read(handle_t system, void *text, u64 bytes)
+static inline s64 sys_port(handle_t system, u64 port, u64 value)
 {
-    return sys_call(SYS_CONSOLE_READ, system, (u64)text, bytes, 0, 0, 0);
+    return sys_call(SYS_PORT, system, port, value, 0, 0, 0);
+}
+
+static inline s64 sys_irq(handle_t system, handle_t event, u64 line)
+{
+    return sys_call(SYS_IRQ, system, event, line, 0, 0, 0);
 }
 
 static inline s64 sys_system_info(handle_t system, u64 what, u64 index, void *buffer, u64 bytes)

@@ -158,16 +158,11 @@ void console_drain(void)
     }
 }
 
-size_t arch_console_read(char *s, size_t n)
+u8 arch_port(bool write, u16 port, u8 value)
 {
-    size_t got = 0;
-
-    while (got < n && uart_on) {
-        u8 status = uart_in(UART_LSR);
-        if (status == LSR_NO_UART || !(status & UART_LSR_DR)) {
-            break;
-        }
-        s[got++] = (char)uart_in(UART_RBR);
+    if (!write) {
+        return in8(port);
     }
-    return got;
+    out8(port, value);
+    return 0;
 }

@@ -21,7 +21,8 @@ enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_COUNT = IST_MACHINE
 
 #define IST_STACK_BYTES 8192
 
-/* Vectors, above those that the loader has given the legacy interrupt controllers. */
+/* Vectors, above those that the loader has given the legacy interrupt controllers (BOOT_VECTOR_IRQ:
+ * ISA lines, one each). */
 #define VECTOR_TIMER    0xf0
 #define VECTOR_KICK     0xf1
 #define VECTOR_POSTED   0xf2 /* notification of posted interrupts */

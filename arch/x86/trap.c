@@ -109,6 +109,10 @@ void arch_interrupt(u32 vector)
         break;
     case VECTOR_SPURIOUS:
         break; /* not in service: no EOI */
+    case BOOT_VECTOR_IRQ ... BOOT_VECTOR_IRQ + IRQ_LINES - 1:
+        lapic_eoi();
+        kernel_irq(vector - BOOT_VECTOR_IRQ);
+        break;
     default:
         cpu_arch(c)->unexpected++;
         if (lapic_in_service(vector)) {

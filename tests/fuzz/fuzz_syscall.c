@@ -418,8 +418,15 @@ static void step(void)
         SYS(number, h, offset | (take(1) & 1 ? VCPU_APIC_WRITE : 0), value(take(4)));
         break;
     }
-    case SYS_CONSOLE_WRITE:
-    case SYS_CONSOLE_READ: {
+    case SYS_PORT:
+        SYS(number, value(HANDLE_SYSTEM), value(BIT(take(1) & 31) | take(2)), take(1));
+        break;
+    case SYS_IRQ: {
+        u64 event = handle();
+        SYS(number, value(HANDLE_SYSTEM), event, value(take(1) & 15));
+        break;
+    }
+    case SYS_CONSOLE_WRITE: {
         u64 at = address();
         SYS(number, value(HANDLE_SYSTEM), at, value(take(1)));
         break;

@@ -10,7 +10,9 @@
 #include "kernel/isolation.h"
 #include "kernel/kmem.h"
 #include "kernel/memory.h"
+#include "kernel/notify.h"
 #include "kernel/process.h"
+#include "kernel/syscall.h"
 #include "kernel/vm.h"
 #include "tests/host/machine.h"
 
@@ -20,6 +22,13 @@ void machine_check_clean(void)
 {
     struct isolation_report r;
 
+    spin_lock(&kernel_lock);
+    for (u32 i = 0; i < IRQ_LINES; i++) { /* lines keep theirs for ever */
+        if (irq_events[i]) {
+            object_unref(&irq_events[i]->object);
+        }
+    }
+    spin_unlock(&kernel_lock);
     CHECK(!process_list && !vm_list && !memory_list);
     CHECK_EQUAL(kmem_free_bytes(), host_kmem_before);
     CHECK_EQUAL(frame_free_bytes(), host_frames_before);

@@ -58,7 +58,6 @@ static bool stopping, powered_off, verbose;
 static u32 power_action;
 static char console[1 << 16];
 static size_t console_bytes;
-static const char *typed = "";
 
 /* --- the test's view --- */
 
@@ -100,11 +99,6 @@ void host_console_clear(void)
 {
     console_bytes = 0;
     console[0] = 0;
-}
-
-void host_console_type(const char *text)
-{
-    typed = text;
 }
 
 void host_verbose(bool on)
@@ -554,14 +548,14 @@ size_t arch_console_try_write(const char *s, size_t n)
     return n;
 }
 
-size_t arch_console_read(char *s, size_t n)
+u8 arch_port(bool write, u16 port, u8 value)
 {
-    size_t got = 0;
+    static u8 ports[1024];
 
-    while (got < n && *typed) {
-        s[got++] = *typed++;
+    if (write) {
+        ports[port % sizeof(ports)] = value;
     }
-    return got;
+    return write ? 0 : ports[port % sizeof(ports)];
 }
 
 void arch_backtrace(u64 rbp)

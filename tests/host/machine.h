@@ -89,7 +89,6 @@ u32 host_shootdowns(void); /* arch_tlb_shootdown() calls so far */
 bool host_powered_off(u32 *action);
 const char *host_console(void); /* all that was written */
 void host_console_clear(void);
-void host_console_type(const char *text);
 void host_verbose(bool on); /* console to stderr too */
 
 /* Hands this CPU's turn to the others, in the middle of what it does. */

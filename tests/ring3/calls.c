@@ -113,9 +113,10 @@ static void handles(struct child_page *page)
             {"VCPU_SET",               sys_call(SYS_VCPU_SET,                          h,                          b,          VCPU_STATE_ALL,        0, 0, 0),false},
             {"VCPU_INJECT",              sys_call(SYS_VCPU_INJECT,                        h,                        32,          VCPU_INJECT_NMI,        0, 0,  0),     false                  },
             {"CONSOLE_WRITE",               sys_call(SYS_CONSOLE_WRITE,                                       h,                                       b,          1,        0, 0, 0),false},
-            {"CONSOLE_READ",               sys_call(SYS_CONSOLE_READ,                                       h,                                       b,          1,        0, 0,  0),       false                             },
-            {"SYSTEM_INFO",               sys_call(SYS_SYSTEM_INFO,                                       h,                                       0,       0,        b, 4096, 0),false},
-            {"SYSTEM_POWER",       sys_call(SYS_SYSTEM_POWER,                               h,                               POWER_OFF,          0,        0, 0,  0),       false                                              },
+            {"PORT",            sys_call(SYS_PORT,                                    h,                                    0x60,          0,        0, 0,  0),               false                                                },
+            {"IRQ",      sys_call(SYS_IRQ,                              h,                              (u64)event,          1,        0, 0, 0),false},
+            {"SYSTEM_INFO",               sys_call(SYS_SYSTEM_INFO,                                       h,                                       0,       0,        b, 4096,  0),        false                                          },
+            {"SYSTEM_POWER",       sys_call(SYS_SYSTEM_POWER,                               h,                               POWER_OFF,          0,        0, 0, 0),false},
         };
 
         for (u32 n = 0; n < ARRAY_SIZE(list); n++) {
@@ -134,7 +135,8 @@ static void handles(struct child_page *page)
     EXPECT(page, sys_call(SYS_VM_MEMORY, e, 0, PAGE_SIZE, 0, 0, 0), E_HANDLE);
     EXPECT(page, sys_call(SYS_VM_STATS, e, b, 0, 0, 0, 0), E_HANDLE);
     EXPECT(page, sys_call_vcpu_run(e, 0, 0, &exit), E_HANDLE);
-    EXPECT(page, sys_call(SYS_CONSOLE_READ, e, b, 1, 0, 0, 0), E_HANDLE);
+    EXPECT(page, sys_call(SYS_PORT, e, 0x60, 0, 0, 0, 0), E_HANDLE);
+    EXPECT(page, sys_call(SYS_IRQ, e, e, 1, 0, 0, 0), E_HANDLE);
     EXPECT(page, sys_call(SYS_SYSTEM_INFO, e, 0, 0, b, 4096, 0), E_HANDLE);
     EXPECT(page, sys_handle_close((handle_t)event), 0);
     EXPECT(page, sys_handle_close((handle_t)event), E_HANDLE);
@@ -150,6 +152,9 @@ static void values(struct child_page *page)
     s64 e;
 
     s64 event = sys_event_create();
+    EXPECT(page, sys_port(system, 0x61, 0), E_RIGHTS);
+    EXPECT(page, sys_port(system, PORT_WRITE | 0xcf9, 6), E_RIGHTS);
+    EXPECT(page, sys_irq(system, (handle_t)event, 8), E_RIGHTS);
     EXPECT(page, sys_event_wait((handle_t)event, 0, 1), E_INVAL);
     EXPECT(page, sys_event_wait((handle_t)event, BIT(63), 1), E_INVAL);
     EXPECT(page, sys_event_signal((handle_t)event, BIT(63)), E_INVAL);

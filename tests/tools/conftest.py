@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-PROGRAMS = ("BOOTX64.EFI", "kernel.elf", "manager.elf", "vmm.elf", "selftest.elf")
+PROGRAMS = ("BOOTX64.EFI", "kernel.elf", "manager.elf", "vmm.elf", "input.elf", "selftest.elf")
 
 # Plays a machine: takes the serial file and the log from the configuration it is given, and does what
 # the script says, one action per line.

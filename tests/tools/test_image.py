@@ -33,7 +33,7 @@ def test_holds_what_the_configuration_names(host):
     assert on_disk(path, "socle/sub/My-Module.with.dots.bin") == b"m" * 70000
     assert on_disk(path, "socle/socle.conf") == (host.folder / "test.conf").read_bytes()
     assert on_disk(path, "EFI/BOOT/BOOTX64.EFI") == (host.build / "BOOTX64.EFI").read_bytes()
-    for name in ("kernel.elf", "manager.elf", "vmm.elf", "selftest.elf"):
+    for name in ("kernel.elf", "manager.elf", "vmm.elf", "input.elf", "selftest.elf"):
         assert on_disk(path, f"socle/{name}") == (host.build / name).read_bytes()
 
 

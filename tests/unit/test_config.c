@@ -62,6 +62,7 @@ static void defaults(void **state)
     assert_int_equal(g->memory_bytes, 16 << 20);
     assert_true(g->populate);
     assert_false(g->apicv);
+    assert_false(g->attach);
     assert_false(g->test_device);
     assert_int_equal(g->cpus, 1);
     assert_int_equal(g->count, 1);
@@ -114,7 +115,8 @@ static void every_key(void **state)
            "restart = always\r\n"
            "[guest linux]\r\n"
            "initrd = boot/initrd.img\r\n"
-           "linux = boot/vmlinuz");
+           "linux = boot/vmlinuz\r\n"
+           "attach = yes");
     assert_int_equal(config.host.console, CONFIG_CONSOLE_SCREEN);
     assert_int_equal(config.host.when_done, WHEN_DONE_REBOOT);
     assert_true(config.host.self_test);
@@ -133,6 +135,7 @@ static void every_key(void **state)
     assert_false(g->populate);
     assert_true(g->test_device);
     assert_true(g->apicv);
+    assert_true(config.guests[2].attach);
     assert_int_equal(g->cpus, 4);
     assert_int_equal(g->count, 3);
     assert_int_equal(g->weight, 10000);

@@ -153,7 +153,8 @@ static const struct handle_call {
     {SYS_VM_LINE,       0, VM,      RIGHT_CONTROL, false, false, {0, 1}                            },
     {SYS_VCPU_APIC,     0, VCPU,    RIGHT_CONTROL, false, false, {0, 0x30}                         },
     {SYS_CONSOLE_WRITE, 0, SYSTEM,  RIGHT_WRITE,   false, false, {0, GOOD, 1}                      },
-    {SYS_CONSOLE_READ,  0, SYSTEM,  RIGHT_READ,    false, false, {0, GOOD, 1}                      },
+    {SYS_PORT,          0, SYSTEM,  RIGHT_EXEC,    false, false, {0, 0x60}                         },
+    {SYS_IRQ,           0, SYSTEM,  RIGHT_EXEC,    false, false, {0, 0, 1}                         },
     {SYS_SYSTEM_INFO,   0, SYSTEM,  RIGHT_READ,    false, false, {0, SYSTEM_SUMMARY, 0, GOOD, 4096}},
     {SYS_SYSTEM_POWER,  0, SYSTEM,  RIGHT_CONTROL, false, false, {0, POWER_HALT}                   },
 };
@@ -215,7 +216,6 @@ static const struct pointer_call {
     {SYS_VCPU_GET,       1, sizeof(struct vcpu_state),       true,  VCPU,    {0, 0, VCPU_STATE_ALL}     },
     {SYS_VCPU_SET,       1, 18 * sizeof(u64),                false, VCPU,    {0, 0, VCPU_STATE_GPR}     },
     {SYS_CONSOLE_WRITE,  1, 100,                             false, SYSTEM,  {0, 0, 100}                },
-    {SYS_CONSOLE_READ,   1, 4,                               true,  SYSTEM,  {0, 0, 4}                  },
     {SYS_SYSTEM_INFO,
      3,                     sizeof(struct system_summary),
      true,                                                          SYSTEM,
@@ -269,7 +269,6 @@ static void manager_pointers(u64 arg)
         }
         for (u32 k = 0; k < ARRAY_SIZE(bad); k++) {
             args.a[c->at] = bad[k];
-            host_console_type("typed");
             expect("bad address", c->number, args, E_FAULT);
         }
         if (c->write) {
@@ -284,6 +283,46 @@ static void manager_pointers(u64 arg)
 }
 
 MACHINE_TEST(test_pointers, manager_pointers)
+
+/* --- devices --- */
+
+static void manager_devices(u64 arg)
+{
+    const u64 other = (u64)SYS(SYS_EVENT_CREATE), system = HANDLE_SYSTEM;
+
+    (void)arg;
+    make_objects();
+    for (u64 port = 0; port < 0x500; port++) { /* the console's and the keyboard's alone */
+        bool known = port == 0x60 || port == 0x64 || (port >= 0x3f8 && port < 0x400);
+        CHECK_EQUAL(SYS(SYS_PORT, system, PORT_WRITE | port, 0x1a5), known ? 0 : E_RIGHTS);
+        CHECK_EQUAL(SYS(SYS_PORT, system, port), known ? 0xa5 : E_RIGHTS);
+    }
+    EXPECT("port", SYS_PORT, E_RIGHTS, system, 1ull << 32 | 0x60);
+    EXPECT("port", SYS_PORT, E_RIGHTS, system, 1ull << 63 | 0x60);
+    for (u64 line = 0; line < 40; line++) {
+        if (line != 1 && line != 4) {
+            EXPECT("line", SYS_IRQ, E_RIGHTS, system, other, line);
+        }
+    }
+    EXPECT("event", SYS_IRQ, E_HANDLE, system, 200, 1);
+    EXPECT("event", SYS_IRQ, E_HANDLE, system, full[MEMORY], 1);
+    EXPECT("event", SYS_IRQ, E_RIGHTS, system, bare[EVENT], 1);
+    kernel_irq(1); /* nobody has asked for it */
+    CHECK_EQUAL(SYS(SYS_IRQ, system, full[EVENT], 1), 0);
+    kernel_irq(1);
+    kernel_irq(4);
+    CHECK_EQUAL(SYS(SYS_EVENT_WAIT, full[EVENT], ~(1ull << 63), 1), IRQ_BIT(1));
+    EXPECT("line", SYS_IRQ, E_BUSY, system, other, 1); /* who asked first has it */
+    CHECK_EQUAL(SYS(SYS_IRQ, system, other, 4), 0);
+    kernel_irq(4);
+    CHECK_EQUAL(SYS(SYS_EVENT_WAIT, other, ~(1ull << 63), 1), IRQ_BIT(4));
+    CHECK_EQUAL(SYS(SYS_EVENT_WAIT, full[EVENT], ~(1ull << 63), 1), E_TIMEOUT);
+    SYS(SYS_HANDLE_CLOSE, other);
+    kernel_irq(4); /* the line keeps the event */
+    SYS(SYS_EVENT_SIGNAL, full[EVENT], 1);
+}
+
+MACHINE_TEST(test_devices, manager_devices)
 
 /* --- structures --- */
 
@@ -548,9 +587,10 @@ MACHINE_TEST(test_no_virtualization, manager_without_virt, .no_virt = true)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),  cmocka_unit_test(test_handles),
-        cmocka_unit_test(test_pointers), cmocka_unit_test(test_structures),
-        cmocka_unit_test(test_values),   cmocka_unit_test(test_no_virtualization),
+        cmocka_unit_test(test_numbers),           cmocka_unit_test(test_handles),
+        cmocka_unit_test(test_pointers),          cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_structures),        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_no_virtualization),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,7 +102,7 @@ def collect(config_path, allow_missing=False):
     data, parsed = config.read(config_path)
     tree = fat.Folder()
     tree.add("EFI/BOOT/BOOTX64.EFI", read_program("BOOTX64.EFI"))
-    programs = ["kernel.elf", "manager.elf", "vmm.elf"] + (["selftest.elf"] if parsed.self_test else [])
+    programs = ["kernel.elf", "manager.elf", "vmm.elf", "input.elf"] + (["selftest.elf"] if parsed.self_test else [])
     for name in programs:
         tree.add(f"socle/{name}", without_symbols(read_program(name)))
     reserved = {name.lower() for name in programs} | {"socle.conf"}

@@ -50,13 +50,6 @@ void console_write(struct machine *m, const char *text, size_t n)
     }
 }
 
-void console_begin_line(struct machine *m)
-{
-    if (m->out_mid_line) {
-        console_write(m, "\n", 1);
-    }
-}
-
 void console_line(struct machine *m, const char *format, ...)
 {
     char text[200];
@@ -65,7 +58,9 @@ void console_line(struct machine *m, const char *format, ...)
     va_start(args, format);
     size_t n = format_vbuffer(text, sizeof(text), format, args);
     va_end(args);
-    console_begin_line(m);
+    if (m->out_mid_line) {
+        console_write(m, "\n", 1);
+    }
     console_write(m, "!! ", 3);
     console_write(m, text, MIN(n, sizeof(text) - 1));
     console_write(m, "\n", 1);

@@ -224,7 +224,9 @@ static u64 settle(struct vcpu *v, s64 kind, struct vcpu_exit *x, u64 *value)
         return mmio(v, x, value);
     case VX_DECODE:
         return describe(v);
-    case VX_KICKED:
+    case VX_KICKED: /* it may be held */
+        machine_lock(v->machine);
+        machine_unlock(v->machine);
         return VCPU_RUN_RETRY;
     case VX_HYPERCALL:
         get_state(v, VCPU_STATE_GPR);

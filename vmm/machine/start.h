@@ -54,13 +54,15 @@ struct start_file {
 };
 
 #define START_RING_BYTES  8192 /* of data, guest to host console */
-#define START_INPUT_BYTES 256  /* host to guest */
+#define START_INPUT_BYTES 4096 /* host to guest */
 #define START_TEXT_BYTES  160
 
 /* Written by the process but for in, whose writer is the manager. */
 struct start_shared {
     u32 out_waiting; /* the process waits for room in out: signal its event after reading */
-    u32 pad[13];
+    u32 overruns;    /* of the console's driver: how often bytes were lost on the serial line */
+    u32 hold;        /* of a VMM, by the manager: nothing moves until it is 0 again */
+    u32 pad[11];
     u64 end_tsc;                   /* when it ended, 0: it did not say */
     char reason[START_TEXT_BYTES]; /* why it ended, set before it exits */
     struct ring_shared in;
@@ -96,7 +98,7 @@ struct vmm_start {
 #define EVENT_OUT_ROOM BIT(0) /* the manager has read from out */
 #define EVENT_IN_DATA  BIT(1) /* the manager has written to in */
 #define EVENT_TIMER    BIT(2) /* among the process's own threads */
-#define EVENT_SCREEN   BIT(3) /* the manager wants to see the screen */
+#define EVENT_HOLD     BIT(3) /* the manager has changed hold */
 
 /* A segment of the running program. Read-only ones can be mapped again in other processes; of a
  * writable one, memory holds the contents as they were at the start. */
@@ -122,6 +124,20 @@ struct test_start {
     u32 segment_count, pad;
     struct start_segment segments[8];
 };
+
+/* The parameters of input.elf: the driver of what a person types on. The bytes go to out. */
+struct input_start {
+    u64 magic, bytes; /* START_MAGIC, sizeof(struct input_start) */
+    u64 tsc_hz;
+    handle_t system;  /* EXEC: the devices */
+    handle_t manager; /* event, WRITE: signal manager_bits when out has bytes */
+    handle_t event;   /* event, READ | WRITE: EVENT_OUT_ROOM, IRQ_BIT() */
+    u32 devices;      /* INPUT_* */
+    u64 manager_bits;
+};
+
+#define INPUT_SERIAL   BIT(0) /* COM1 */
+#define INPUT_KEYBOARD BIT(1) /* the PS/2 keyboard */
 
 _Static_assert(offsetof(struct start_shared, in_data) ==
                    offsetof(struct start_shared, in) + sizeof(struct ring_shared),

@@ -77,6 +77,7 @@ s64 child_create(struct child *c, const struct child_args *args)
     format_buffer(c->name, sizeof(c->name), "%s", args->name);
     c->index = args->index;
     c->program = args->program;
+    c->view = args->view;
     c->bytes = params + shared + data + args->threads * START_STACK_BYTES;
     if (c->bytes > CHILD_STEP / 2) {
         return E_INVAL;
@@ -130,21 +131,50 @@ s64 child_start(struct child *c)
     return h < 0 ? h : sys_handle_close((handle_t)h);
 }
 
-/* Up to max bytes from the ring to the lines. */
+u32 child_read(struct child *c, void *bytes, u32 max)
+{
+    u32 n = ring_read(&c->out, bytes, max);
+
+    if (n && __atomic_exchange_n(&c->shared->out_waiting, 0, __ATOMIC_SEQ_CST)) {
+        sys_event_signal(c->event, EVENT_OUT_ROOM);
+    }
+    return n;
+}
+
+static void show(struct child *c, struct output *o, u64 now, const void *bytes, u32 n)
+{
+    if (c->view && c->view->mode == LINES_RAW) {
+        lines_raw(c->view, o, bytes, n);
+    } else {
+        lines_add(&c->lines, o, c->name, bytes, n, now);
+    }
+}
+
+/* Up to max bytes, those that were kept first, to where the view says. */
 static u32 print(struct child *c, struct output *o, u64 now, u32 max)
 {
     u8 bytes[CHILD_ROUND_BYTES];
+    struct view *v = c->view;
+    u32 n = 0;
 
+    max = MIN(max, (u32)sizeof(bytes));
+    if (v && v->mode == LINES_KEEP) {
+        n = child_read(c, bytes, max);
+        view_keep(v, bytes, n);
+        return n;
+    }
     if (output_room(o) < LINES_ROOM(sizeof(bytes))) {
         return 0;
     }
-    u32 n = ring_read(&c->out, bytes, MIN(max, (u32)sizeof(bytes)));
-    if (n) {
-        lines_add(&c->lines, o, c->name, bytes, n, now);
-        if (__atomic_exchange_n(&c->shared->out_waiting, 0, __ATOMIC_SEQ_CST)) {
-            sys_event_signal(c->event, EVENT_OUT_ROOM);
-        }
+    if (v && v->lost) {
+        char text[64];
+        size_t length = format_buffer(text, sizeof(text), "(%lu bytes were not kept)\n", v->lost);
+        v->lost = 0;
+        show(c, o, now, text, (u32)length);
     }
+    n = v ? view_take(v, bytes, max) : 0;
+    n += child_read(c, bytes + n, max - n);
+    show(c, o, now, bytes, n);
     return n;
 }
 
@@ -167,7 +197,10 @@ bool child_ended(struct child *c, struct process_info *info)
     if (e || info->end == PROCESS_RUNNING) {
         return false;
     }
-    c->drain_left = START_RING_BYTES;
+    c->drain_left = START_RING_BYTES + (c->view ? c->view->count : 0);
+    if (c->view && c->view->mode == LINES_KEEP) {
+        c->view->mode = LINES_SHARED; /* its last words are news */
+    }
     return true;
 }
 
@@ -188,12 +221,20 @@ bool child_drain(struct child *c, struct output *o, u64 now)
     return true;
 }
 
-u32 child_type(struct child *c, const char *text, u32 n)
+u32 child_type(struct child *c, const void *text, u32 n)
 {
-    u32 written = ring_write(&c->in, text, n);
+    return ring_write(&c->in, text, n);
+}
 
+void child_typed(struct child *c)
+{
     sys_event_signal(c->event, EVENT_IN_DATA);
-    return written;
+}
+
+void child_hold(struct child *c, bool hold)
+{
+    __atomic_store_n(&c->shared->hold, hold, __ATOMIC_SEQ_CST);
+    sys_event_signal(c->event, EVENT_HOLD);
 }
 
 void child_reason(const struct child *c, char *text, size_t size)

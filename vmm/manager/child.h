@@ -36,6 +36,7 @@ struct child_args {
     u64 memory_bytes, kernel_bytes; /* budgets */
     u32 weight;                     /* its share of CPU time, for all its threads together */
     u64 affinity;                   /* mask of CPUs for all of them, 0: any */
+    struct view *view;              /* how it is shown; NULL: as lines */
 };
 
 struct child {
@@ -49,6 +50,7 @@ struct child {
     struct start_shared *shared;
     struct ring out, in;
     struct lines lines;
+    struct view *view;
     u32 drain_left; /* after the end: bytes that may still be printed */
 };
 
@@ -75,8 +77,15 @@ bool child_ended(struct child *c, struct process_info *info);
 /* After the end: prints the rest, a bounded part a call; true: all is printed. */
 bool child_drain(struct child *c, struct output *o, u64 now);
 
-/* Text typed for the child; returns how many bytes had room. */
-u32 child_type(struct child *c, const char *text, u32 n);
+/* Up to max bytes that the child wrote, for whoever does not print them; returns how many. */
+u32 child_read(struct child *c, void *bytes, u32 max);
+
+/* Text typed for the child; returns how many bytes had room. child_typed: it shall look. */
+u32 child_type(struct child *c, const void *text, u32 n);
+void child_typed(struct child *c);
+
+/* Asks a VMM to hold all its vCPUs and timers, or to let them go on. */
+void child_hold(struct child *c, bool hold);
 
 /* A printable copy of why the child ended, in its own words. */
 void child_reason(const struct child *c, char *text, size_t size);

@@ -119,6 +119,14 @@ u64 guest_exits(const struct guest *g)
     return g->exits + (there ? stats.exits_total : 0);
 }
 
+u64 guest_cpu_tsc(const struct guest *g)
+{
+    struct process_info info;
+    bool there = g->child.process && !sys_process_info(g->child.process, &info);
+
+    return g->cpu_tsc + (there ? info.run_tsc : 0);
+}
+
 /* --- start --- */
 
 static void copy_str(char *to, size_t size, struct config_str s)
@@ -221,6 +229,7 @@ void guest_start(struct manager *m, struct guest *g)
         .memory_bytes = c->memory_bytes,
         .weight = c->weight,
         .affinity = c->pin,
+        .view = &g->view,
         .kernel_bytes =
             GUEST_KERNEL_BYTES + c->cpus * GUEST_KERNEL_CPU_BYTES +
             c->memory_bytes / 256, /* 4 KiB entries of the guest's and the VMM's tables */
@@ -230,6 +239,8 @@ void guest_start(struct manager *m, struct guest *g)
 
     g->ordered = GUEST_RUNNING;
     g->reason[0] = 0;
+    g->hold_tsc = 0;
+    console_note_start(m, g);
     g->start_tsc = sys_tsc();
     g->limit_tsc = g->limit_tsc ? g->limit_tsc : g->start_tsc;
     s64 error = child_create(&g->child, &args);
@@ -263,6 +274,36 @@ void guest_stop(struct guest *g, enum guest_end why)
     } else if (g->state == GUEST_PAUSE) {
         g->ordered = why; /* does not come back: guests_poll sees it */
     }
+}
+
+void guest_reset(struct manager *m, struct guest *g)
+{
+    if (g->state == GUEST_DONE) {
+        m->guests_left++;
+        g->unmet = false;
+        g->limit_tsc = 0;
+        guest_start(m, g);
+    } else if (g->state == GUEST_PAUSE) {
+        g->restart_tsc = 0;
+    } else {
+        guest_stop(g, GUEST_RESET);
+    }
+}
+
+const char *guest_hold(struct guest *g, bool hold)
+{
+    u64 now = sys_tsc();
+
+    if (g->state != GUEST_ACTIVE) {
+        return "is not running";
+    }
+    if (!hold == !g->hold_tsc) {
+        return hold ? "is paused already" : "is not paused";
+    }
+    g->limit_tsc += hold ? 0 : now - g->hold_tsc; /* its time limit waits with it */
+    g->hold_tsc = hold ? now : 0;
+    child_hold(&g->child, hold);
+    return NULL;
 }
 
 static bool met(const struct guest *g)
@@ -311,7 +352,7 @@ static void finish(struct manager *m, struct guest *g)
 
     g->state = GUEST_DONE;
     m->guests_left--;
-    m->guests_unmet += !as_expected && !by_quit;
+    g->unmet = !as_expected && !by_quit;
     output_line(&m->out, "guest %s: %s%s%s%s, %s%s, %lu ms, %lu exits", g->name,
                 guest_end_name(g->end), g->reason[0] ? " (" : "", g->reason,
                 g->reason[0] ? ")" : "",
@@ -320,6 +361,7 @@ static void finish(struct manager *m, struct guest *g)
                             : "expected ",
                 as_expected || by_quit ? "" : expected[g->config->expect],
                 manager_ms(m, g->run_tsc), g->exits);
+    console_note_end(m, g);
 }
 
 /* The guest comes back after a pause. */
@@ -333,7 +375,7 @@ static void pause(struct manager *m, struct guest *g, u64 now, u32 steps)
 /* It reset its machine, which it may do as often as it likes, but not to keep the host busy. */
 static void reset(struct manager *m, struct guest *g, u64 now)
 {
-    bool quick = now - g->start_tsc < ticks_of_ms(m, QUICK_RESET_MS);
+    bool quick = g->ordered == GUEST_RUNNING && now - g->start_tsc < ticks_of_ms(m, QUICK_RESET_MS);
 
     output_line(&m->out, "guest %s: %s, starting again", g->name, reason_of(g));
     pause(m, g, now, g->quick_resets);
@@ -348,13 +390,15 @@ static void ended(struct manager *m, struct guest *g, enum guest_end end)
     g->end = end;
     g->run_tsc = guest_run_tsc(g, now);
     g->exits = guest_exits(g);
+    g->cpu_tsc = guest_cpu_tsc(g);
     if (g->vm) {
         sys_handle_close(g->vm);
         g->vm = 0;
     }
     child_destroy(&g->child);
-    if (g->end == GUEST_RESET && g->config->on_reset == ON_RESET_RESTART) {
-        if (!m->quitting && g->ordered == GUEST_RUNNING) {
+    bool asked = g->ordered == GUEST_RESET;
+    if (g->end == GUEST_RESET && (asked || g->config->on_reset == ON_RESET_RESTART)) {
+        if (!m->quitting && (asked || g->ordered == GUEST_RUNNING)) {
             reset(m, g, now);
             return;
         }
@@ -385,6 +429,9 @@ static void note_end(struct guest *g, const struct process_info *info)
                       info->status, info->address);
     } else if (info->end == PROCESS_KILLED) {
         g->end = g->ordered != GUEST_RUNNING ? g->ordered : GUEST_KILLED;
+        if (g->end == GUEST_RESET) {
+            format_buffer(g->reason, sizeof(g->reason), "reset by the monitor");
+        }
     } else if (info->status == GUEST_SUCCESS || info->status == GUEST_FAILURE ||
                info->status == GUEST_CRASH || info->status == GUEST_REFUSED ||
                info->status == GUEST_VMM_FAULT || info->status == GUEST_RESET) {
@@ -407,7 +454,8 @@ static bool poll_active(struct manager *m, struct guest *g, u64 bits, u64 now)
     bool more = child_print(&g->child, &m->out, now);
 
     child_print_partial(&g->child, &m->out, now, ticks_of_ms(m, PARTIAL_LINE_MS));
-    if (limit && g->ordered == GUEST_RUNNING && now - g->limit_tsc >= ticks_of_ms(m, limit)) {
+    if (limit && !g->hold_tsc && g->ordered == GUEST_RUNNING &&
+        now - g->limit_tsc >= ticks_of_ms(m, limit)) {
         guest_stop(g, GUEST_TIME_LIMIT);
     }
     if ((bits & CHILD_END_BIT(g->index)) && child_ended(&g->child, &info)) {
@@ -459,7 +507,7 @@ u64 guests_deadline(const struct manager *m, u64 now)
 
         if (g->state == GUEST_PAUSE) {
             soonest = MIN(soonest, g->restart_tsc);
-        } else if (g->state == GUEST_ACTIVE && g->config->time_limit_ms &&
+        } else if (g->state == GUEST_ACTIVE && g->config->time_limit_ms && !g->hold_tsc &&
                    g->ordered == GUEST_RUNNING) {
             soonest = MIN(soonest, g->limit_tsc + ticks_of_ms(m, g->config->time_limit_ms));
         }

@@ -26,16 +26,20 @@ struct guest {
     u32 index;
     enum guest_state state;
     struct child child;
+    struct view view;
     handle_t vm;
-    enum guest_end ordered; /* what the manager has decided: killed, time limit */
+    enum guest_end ordered; /* what the manager has decided: killed, reset, time limit */
     enum guest_end end;     /* how it ended last */
+    bool unmet;             /* for good, and otherwise than expected */
     char reason[START_TEXT_BYTES];
     u32 restarts;
     u32 quick_resets; /* in a row */
     u64 start_tsc;    /* of this run */
     u64 limit_tsc;    /* when the time limit began: a reset does not begin it again */
     u64 restart_tsc;  /* when to start again */
+    u64 hold_tsc;     /* since when it is held; 0: it is not */
     u64 run_tsc;      /* of all runs that have ended */
+    u64 cpu_tsc;      /* likewise: CPU time, its VMM included */
     u64 exits;        /* of all runs that have ended */
 };
 
@@ -47,8 +51,15 @@ bool guests_fit(struct manager *m) MUST_CHECK;
 
 void guest_start(struct manager *m, struct guest *g);
 
-/* Orders the end of a running guest: GUEST_KILLED or GUEST_TIME_LIMIT. */
+/* Orders the end of a running guest: GUEST_KILLED, GUEST_TIME_LIMIT, GUEST_RESET. */
 void guest_stop(struct guest *g, enum guest_end why);
+
+/* From the monitor: starts again, whatever the configuration says, a guest that runs, or has ended.
+ */
+void guest_reset(struct manager *m, struct guest *g);
+
+/* Stops the guest's machine, its clock excepted, or lets it go on. NULL, or why it cannot be. */
+const char *guest_hold(struct guest *g, bool hold) MUST_CHECK;
 
 /* One round over all guests: bounded output of each, ends, time limits, restarts. bits: what the
  * event had. Returns true when there may be more to do at once. */
@@ -63,5 +74,6 @@ struct guest *guest_find(struct manager *m, const char *name);
 /* Run time and exits of all runs, the present one included. */
 u64 guest_run_tsc(const struct guest *g, u64 now);
 u64 guest_exits(const struct guest *g);
+u64 guest_cpu_tsc(const struct guest *g);
 
 #endif

@@ -53,3 +53,46 @@ void lines_add(struct lines *l, struct output *o, const char *name, const u8 *by
         l->length += length;
     }
 }
+
+void lines_raw(struct view *v, struct output *o, const u8 *bytes, u32 n)
+{
+    static const char ours[] = "socle:", nothing[] = "\x1b\\"; /* a terminator of no string */
+    u32 from = 0;
+
+    for (u32 i = 0; i < n; i++) {
+        if (bytes[i] != ours[v->matched]) {
+            v->matched = bytes[i] == ours[0];
+        } else if (++v->matched == sizeof(ours) - 1) {
+            output_write(o, (const char *)bytes + from, i - from);
+            output_write(o, nothing, sizeof(nothing) - 1);
+            from = i;
+            v->matched = 0;
+        }
+    }
+    output_write(o, (const char *)bytes + from, n - from);
+}
+
+void view_keep(struct view *v, const u8 *bytes, u32 n)
+{
+    for (u32 i = 0; i < n; i++) {
+        v->kept[(v->start + v->count) % LINES_KEPT] = bytes[i];
+        if (v->count < LINES_KEPT) {
+            v->count++;
+        } else {
+            v->start = (v->start + 1) % LINES_KEPT;
+            v->lost++;
+        }
+    }
+}
+
+u32 view_take(struct view *v, u8 *bytes, u32 max)
+{
+    u32 n = MIN(max, v->count);
+
+    for (u32 i = 0; i < n; i++) {
+        bytes[i] = v->kept[(v->start + i) % LINES_KEPT];
+    }
+    v->start = (v->start + n) % LINES_KEPT;
+    v->count -= n;
+    return n;
+}

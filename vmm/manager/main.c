@@ -11,8 +11,8 @@
 #include "vmm/manager/manager.h"
 #include "vmm/sys.h"
 
-#define TICK_MS           20 /* the host console is looked at */
-#define BUSY_TICK_MS      1  /* while text waits for the console */
+#define TICK_MS           20 /* guests are looked at: they do not tell of every character */
+#define BUSY_TICK_MS      1  /* while text waits for the console, or for a guest */
 #define PHYS_BITS_DEFAULT 36
 
 NORETURN void program_main(u64 arg);
@@ -171,12 +171,18 @@ static void run(struct manager *m)
         u64 now = sys_tsc();
         bool more = guests_poll(m, bits, now);
 
-        monitor_poll(m, now);
+        input_poll(m, bits);
+        console_poll(m, now);
         if (!m->first_reported) {
             report_first_guest(m);
         }
         bool empty = output_push(&m->out);
-        u64 tick = m->summary.tsc_hz / 1000 * (empty ? TICK_MS : BUSY_TICK_MS);
+        if (empty) {
+            console_prompt(m);
+            empty = output_push(&m->out);
+        }
+        bool busy = !empty || m->console.waiting;
+        u64 tick = m->summary.tsc_hz / 1000 * (busy ? BUSY_TICK_MS : TICK_MS);
         u64 deadline = more && empty ? now : MIN(now + tick, guests_deadline(m, now));
         s64 got = sys_event_wait(m->event, CHILD_ALL_BITS, MAX(deadline, 1));
         bits = got > 0 ? (u64)got : 0;
@@ -186,13 +192,17 @@ static void run(struct manager *m)
 static NORETURN void finish(struct manager *m)
 {
     char text[120];
+    u32 unmet = 0;
 
     if (m->broken) {
         end(m, 2, "a test of Socle itself failed");
     }
-    if (m->guests_unmet) {
-        format_buffer(text, sizeof(text), "%u of %u guests did not end as expected",
-                      m->guests_unmet, m->guest_count);
+    for (u32 i = 0; i < m->guest_count; i++) {
+        unmet += m->guests[i].unmet;
+    }
+    if (unmet) {
+        format_buffer(text, sizeof(text), "%u of %u guests did not end as expected", unmet,
+                      m->guest_count);
         end(m, 1, text);
     }
     if (m->quitting) {
@@ -217,6 +227,7 @@ void program_main(u64 arg)
         report_kernel_tests(m);
         report_ring3_tests(m);
     }
+    input_start(m);
     start_guests(m);
     run(m);
     finish(m);

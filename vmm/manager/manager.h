@@ -7,18 +7,19 @@
 #include "kernel/abi.h"
 #include "lib/config.h"
 #include "lib/types.h"
+#include "vmm/manager/console.h"
 #include "vmm/manager/guest.h"
+#include "vmm/manager/input.h"
 #include "vmm/manager/output.h"
 #include "vmm/manager/program.h"
 
 /* The manager's own addresses, beside those of its children's windows (child.h). */
 #define MANAGER_CONFIG       0x80000000ull
-#define MANAGER_PROGRAMS     0x90000000ull /* one step each: vmm.elf, selftest.elf */
+#define MANAGER_PROGRAMS     0x90000000ull /* one step each: vmm.elf, selftest.elf, input.elf */
 #define MANAGER_PROGRAM_STEP 0x10000000ull
 #define MANAGER_GUESTS       0xc0000000ull
 
 #define MANAGER_MAX_MODULES  128
-#define MANAGER_TYPED        120
 
 struct manager {
     struct system_summary summary;
@@ -31,15 +32,13 @@ struct manager {
     struct program vmm;
     struct guest *guests;
     u32 guest_count;
-    u32 guests_left;  /* that have not ended for good */
-    u32 guests_unmet; /* that ended otherwise than expected */
-    u32 round;        /* which guest is printed first */
+    u32 guests_left; /* that have not ended for good */
+    u32 round;       /* which guest is printed first */
     bool quitting;
     bool broken; /* self-test or isolation failed: status 2 */
     bool first_reported;
-    u64 typed_tsc; /* when the console was last asked for input */
-    u32 typed_count;
-    char typed[MANAGER_TYPED];
+    struct console console;
+    struct input input;
 };
 
 u64 manager_ms(const struct manager *m, u64 tsc);
@@ -49,8 +48,8 @@ const struct system_module *manager_module(const struct manager *m, u32 kind, co
 
 /* --- monitor.c --- */
 
-/* Reads what was typed on the host's console and obeys complete lines. */
-void monitor_poll(struct manager *m, u64 now);
+/* Obeys a command, which it takes apart. */
+void monitor_obey(struct manager *m, char *line);
 
 /* --- report.c --- */
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The monitor: commands typed on the host's console, a line each. */
+/* The monitor: commands that were typed on the host's console. */
 #include "lib/string.h"
 #include "vmm/manager/manager.h"
 #include "vmm/sys.h"
-
-#define POLL_MS 20
 
 struct command {
     const char *name;
@@ -55,19 +53,43 @@ static void run_send(struct manager *m, struct guest *g, const char *rest)
 
     if (g->state != GUEST_ACTIVE) {
         output_line(&m->out, "%s is not running", g->name);
-    } else if (child_type(&g->child, rest, n) != n || child_type(&g->child, "\n", 1) != 1) {
+        return;
+    }
+    if (child_type(&g->child, rest, n) != n || child_type(&g->child, "\n", 1) != 1) {
         output_line(&m->out, "%s has not read what was typed before: the rest is lost", g->name);
     }
+    child_typed(&g->child);
 }
 
-static void run_screen(struct manager *m, struct guest *g, const char *rest)
+static void run_attach(struct manager *m, struct guest *g, const char *rest)
 {
     (void)rest;
-    if (g->state != GUEST_ACTIVE) {
-        output_line(&m->out, "%s is not running", g->name);
-    } else {
-        sys_event_signal(g->child.event, EVENT_SCREEN);
-    }
+    console_attach(m, g);
+}
+
+static void say_held(struct manager *m, struct guest *g, bool hold)
+{
+    const char *wrong = guest_hold(g, hold);
+
+    output_line(&m->out, "%s %s", g->name, wrong ? wrong : hold ? "is paused" : "goes on");
+}
+
+static void run_pause(struct manager *m, struct guest *g, const char *rest)
+{
+    (void)rest;
+    say_held(m, g, true);
+}
+
+static void run_resume(struct manager *m, struct guest *g, const char *rest)
+{
+    (void)rest;
+    say_held(m, g, false);
+}
+
+static void run_reset(struct manager *m, struct guest *g, const char *rest)
+{
+    (void)rest;
+    guest_reset(m, g);
 }
 
 static void run_quit(struct manager *m, struct guest *g, const char *rest)
@@ -90,16 +112,19 @@ static void run_panic(struct manager *m, struct guest *g, const char *rest)
 }
 
 static const struct command commands[] = {
-    {"help",      NULL,        "this list",                                   run_help     },
-    {"list",      NULL,        "the guests and what they do",                 run_list     },
-    {"stats",     "NAME",      "exits, memory and CPU time of a guest",       run_stats    },
-    {"shares",    NULL,        "what the scheduler gave each guest",          run_shares   },
-    {"isolation", NULL,        "check that nobody can reach what is others'", run_isolation},
-    {"send",      "NAME TEXT", "type a line on a guest's console",            run_send     },
-    {"screen",    "NAME",      "what a guest shows in VGA's text mode",       run_screen   },
-    {"kill",      "NAME",      "end a guest",                                 run_kill     },
-    {"panic",     NULL,        "make the kernel panic, to see its report",    run_panic    },
-    {"quit",      NULL,        "end all guests, then the machine",            run_quit     },
+    {"help",      NULL,        "this list",                                    run_help     },
+    {"list",      NULL,        "the guests and what they do",                  run_list     },
+    {"attach",    "NAME",      "type at a guest; Ctrl-] leads back",           run_attach   },
+    {"send",      "NAME TEXT", "type a line on a guest's console",             run_send     },
+    {"stats",     "NAME",      "exits, memory and CPU time of a guest",        run_stats    },
+    {"pause",     "NAME",      "stop a guest for a while",                     run_pause    },
+    {"resume",    "NAME",      "let it go on",                                 run_resume   },
+    {"reset",     "NAME",      "start a guest again, also one that has ended", run_reset    },
+    {"kill",      "NAME",      "end a guest",                                  run_kill     },
+    {"shares",    NULL,        "what the scheduler gave each guest",           run_shares   },
+    {"isolation", NULL,        "check that nobody can reach what is others'",  run_isolation},
+    {"panic",     NULL,        "make the kernel panic, to see its report",     run_panic    },
+    {"quit",      NULL,        "end all guests, then the machine",             run_quit     },
 };
 
 static void run_help(struct manager *m, struct guest *g, const char *rest)
@@ -124,7 +149,7 @@ static char *split(char *s)
     return s;
 }
 
-static void obey(struct manager *m, char *line)
+void monitor_obey(struct manager *m, char *line)
 {
     while (*line == ' ') {
         line++;
@@ -153,29 +178,6 @@ static void obey(struct manager *m, char *line)
         commands[i].run(m, g, rest);
         return;
     }
-    output_line(&m->out, "%s is no command; try help", line);
-}
-
-void monitor_poll(struct manager *m, u64 now)
-{
-    char typed[32];
-
-    if (now - m->typed_tsc < m->summary.tsc_hz / 1000 * POLL_MS) {
-        return;
-    }
-    m->typed_tsc = now;
-    s64 n = sys_console_read(HANDLE_SYSTEM, typed, sizeof(typed));
-    for (s64 i = 0; i < n && i < (s64)sizeof(typed); i++) {
-        char c = typed[i];
-
-        if (c == '\r' || c == '\n') {
-            m->typed[m->typed_count] = 0;
-            m->typed_count = 0;
-            obey(m, m->typed);
-        } else if (c == 0x7f || c == '\b') {
-            m->typed_count -= m->typed_count != 0;
-        } else if (c >= ' ' && c < 0x7f && m->typed_count < sizeof(m->typed) - 1) {
-            m->typed[m->typed_count++] = c;
-        }
-    }
+    output_line(&m->out, "%s is no command; 'help' lists them, 'attach NAME' types at a guest",
+                line);
 }

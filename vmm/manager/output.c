@@ -8,7 +8,7 @@
 
 void output_init(struct output *o, handle_t event, u64 tsc_hz)
 {
-    o->start = o->count = 0;
+    memset(o, 0, offsetof(struct output, data));
     o->event = event;
     o->tick_tsc = tsc_hz / 1000;
 }
@@ -38,7 +38,7 @@ static void sleep_a_little(struct output *o)
     sys_event_wait(o->event, 1, sys_tsc() + o->tick_tsc);
 }
 
-void output_write(struct output *o, const char *text, size_t n)
+static void put(struct output *o, const char *text, size_t n)
 {
     while (n) {
         u32 end = (o->start + o->count) % OUTPUT_BYTES;
@@ -57,6 +57,41 @@ void output_write(struct output *o, const char *text, size_t n)
     }
 }
 
+static void repeat(struct output *o, const char *text, u32 times)
+{
+    for (u32 i = 0; i < times; i++) {
+        put(o, text, strlen(text));
+    }
+}
+
+void output_prompt(struct output *o, const char *text, u32 n)
+{
+    u32 same = 0;
+
+    while (same < MIN(n, o->shown) && o->prompt[same] == text[same]) {
+        same++;
+    }
+    if (same) {
+        repeat(o, "\b \b", o->shown - same);
+    } else if (o->shown) {
+        put(o, "\r", 1);
+        repeat(o, " ", o->shown);
+        put(o, "\r", 1);
+    }
+    put(o, text + same, n - same);
+    memcpy(o->prompt, text, n);
+    o->shown = n;
+}
+
+void output_write(struct output *o, const char *text, size_t n)
+{
+    if (n) {
+        output_prompt(o, NULL, 0);
+        put(o, text, n);
+        o->mid_line = text[n - 1] != '\n';
+    }
+}
+
 void output_line(struct output *o, const char *format, ...)
 {
     char text[256];
@@ -65,6 +100,9 @@ void output_line(struct output *o, const char *format, ...)
     va_start(args, format);
     size_t n = format_vbuffer(text, sizeof(text), format, args);
     va_end(args);
+    if (o->mid_line) {
+        output_write(o, "\n", 1);
+    }
     output_write(o, "socle: ", 7);
     output_write(o, text, MIN(n, sizeof(text) - 1));
     output_write(o, "\n", 1);

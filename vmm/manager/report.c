@@ -50,7 +50,7 @@ void report_isolation(struct manager *m, bool numbers)
 
 void report_kernel_tests(struct manager *m)
 {
-    u32 passed = 0, failed = 0;
+    u32 count[3] = {0}; /* passed, skipped, failed */
     struct system_test t;
 
     for (u64 i = 0;; i++) {
@@ -61,17 +61,20 @@ void report_kernel_tests(struct manager *m)
         }
         if (n != (s64)sizeof(t)) {
             output_line(&m->out, "self-test %lu: failed to run: error %ld", i, n);
-            failed++;
+            count[2]++;
             break;
         }
-        t.name[sizeof(t.name) - 1] = 0;
-        output_line(&m->out, "self-test %s: %s", t.name, t.passed ? "passed" : "failed");
+        u32 kind = t.result == 0 ? 0 : t.result > 0 ? 1 : 2;
+        static const char *const words[3] = {"passed", "skipped", "failed"};
+        count[kind]++;
+        t.name[sizeof(t.name) - 1] = t.detail[sizeof(t.detail) - 1] = 0;
+        output_line(&m->out, "self-test %s: %s%s%s", t.name, words[kind], t.detail[0] ? ": " : "",
+                    t.detail);
         output_push(&m->out);
-        passed += t.passed != 0;
-        failed += !t.passed;
     }
-    output_line(&m->out, "self-test of the kernel's memory: %u passed, %u failed", passed, failed);
-    m->broken |= failed != 0;
+    output_line(&m->out, "self-test of the kernel: %u passed, %u skipped, %u failed", count[0],
+                count[1], count[2]);
+    m->broken |= count[2] != 0;
 }
 
 /* The program's own segments, so that it can start processes that run it again. */
@@ -221,10 +224,12 @@ void report_list(struct manager *m)
 
     for (u32 i = 0; i < m->guest_count; i++) {
         const struct guest *g = &m->guests[i];
-        output_line(&m->out, "  %-24s %-10s %-10s %2u cpus %5lu MiB %8lu ms %10lu exits", g->name,
-                    states[g->state], g->state == GUEST_DONE ? guest_end_name(g->end) : "",
-                    g->config->cpus, g->config->memory_bytes >> 20,
-                    manager_ms(m, guest_run_tsc(g, now)), guest_exits(g));
+        output_line(&m->out,
+                    "  %-20s %-10s %-10s %2u cpus %5lu MiB %8lu ms, CPU %8lu ms %9lu exits",
+                    g->name, g->hold_tsc ? "paused" : states[g->state],
+                    g->state == GUEST_DONE ? guest_end_name(g->end) : "", g->config->cpus,
+                    g->config->memory_bytes >> 20, manager_ms(m, guest_run_tsc(g, now)),
+                    manager_ms(m, guest_cpu_tsc(g)), guest_exits(g));
     }
 }
 
