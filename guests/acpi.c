@@ -9,6 +9,7 @@
 #include "guests/lib/clock.h"
 #include "guests/lib/ioapic.h"
 #include "guests/lib/irq.h"
+#include "guests/lib/memory.h"
 #include "guests/lib/smp.h"
 #include "guests/lib/socle.h"
 #include "guests/lib/test.h"
@@ -245,6 +246,10 @@ static void pci(void)
         for (u32 device = 1; device < 32; device++) {
             CHECK_EQ(pci_word(device << 11), ~0u);
         }
+        volatile u32 *window = (volatile u32 *)map_window(PCI_ECAM);
+        CHECK_EQ(window[PCI_ID / 4], id);
+        CHECK_EQ(((volatile u16 *)window)[PCI_CLASS / 2 + 1], PCI_CLASS_HOST_BRIDGE);
+        CHECK_EQ(window[PCI_CONFIG_BYTES / 4], ~0u);
     }
 }
 

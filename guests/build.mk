@@ -75,7 +75,7 @@ $(GUEST_DIR)/linux/vmlinuz-%: $(LINUX_CACHE)/vmlinuz-%
 	$(Q)mkdir -p $(@D)
 	$(Q)cp $< $@
 
-$(GUEST_DIR)/linux/initrd.img: $(LINUX_CACHE)/busybox guests/linux/initramfs.py guests/linux/inittab guests/linux/rc
+$(GUEST_DIR)/linux/initrd.img: $(LINUX_CACHE)/busybox $(wildcard $(LINUX_CACHE)/modules/*/*.ko) guests/linux/initramfs.py guests/linux/inittab guests/linux/rc
 	$(Q)mkdir -p $(@D)
 	$(Q)echo "  CPIO    $@"
-	$(Q)$(PYTHON) guests/linux/initramfs.py $< $@
+	$(Q)$(PYTHON) guests/linux/initramfs.py $@ $(LINUX_CACHE)/busybox $(filter %.ko,$^)

@@ -16,6 +16,7 @@
 #include "lib/format.h"
 #include "lib/hw/ioapic.h"
 #include "lib/hw/lapic.h"
+#include "lib/hw/vga.h"
 #include "lib/string.h"
 
 static bool quick;
@@ -110,7 +111,7 @@ static void widths_at(u64 pa)
 static void physical(void)
 {
     static const u64 places[] = {
-        0xa0000,    0xb8000,    0xbf000,    0xfec01000, 0xfed00000, 0xfed40000, 0xfedff000,
+        0xa0000,    0xb0000,    0xb7000,    0xfec01000, 0xfed00000, 0xfed40000, 0xfedff000,
         0xfee01000, 0xffc00000, 0xfff00000, 0xfffff000, 0xe0000000, 0xb0000000,
     };
     u64 end = ALIGN_UP(boot.memory_end, PAGE_SIZE), limit = 1ull << phys_bits();
@@ -123,7 +124,8 @@ static void physical(void)
         look_at(places[i]);
         widths_at(places[i]);
     }
-    for (u64 pa = 0xa0000; pa < 0xc0000; pa += PAGE_SIZE) { /* then comes the BIOS area */
+    for (u64 pa = 0xa0000; pa < VGA_TEXT;
+         pa += PAGE_SIZE) { /* then come the screen and the BIOS area */
         look_at(pa);
     }
     for (u64 pa = end; pa < end + (quick ? 1 << 20 : 8 << 20) && pa < limit; pa += PAGE_SIZE) {
@@ -206,8 +208,11 @@ static bool own_port(u32 port)
         {0xa0,  0xa1 },
         {0xe9,  0xe9 }, /* debug console */
         {0xf4,  0xf7 }, /* debug exit */
+        {0x3d4, 0x3d5}, /* VGA */
+        {0x3da, 0x3da},
         {0x3f8, 0x3ff}, /* COM1 */
         {0x4d0, 0x4d1}, /* PIC: edge or level */
+        {0x505, 0x505}, /* panic */
         {0x510, 0x51b}, /* fw_cfg */
         {0x600, 0x60b}, /* ACPI */
         {0xcf8, 0xcff}, /* reset, PCI */

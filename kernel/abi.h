@@ -401,7 +401,8 @@ struct system_summary {
     u64 wall_seconds; /* the time then, since 1970 in UTC; 0: not known */
     u64 kernel_bytes, kernel_free;
     u64 guest_bytes, guest_free;
-    u32 cpus, modules;
+    u32 cpus, modules;        /* CPUs that run */
+    u32 cpus_found, pad;      /* that the loader has found */
     u32 virt;                 /* 1: guests can run; 0: no virtualization on this machine */
     u32 flags;                /* BOOT_FLAG_* */
     char virt_name[NAME_LEN]; /* "VT-x", "AMD-V" or the reason why there is none */
@@ -439,9 +440,7 @@ struct isolation_report {
 
 struct system_test {
     char name[40];
-    s32 result; /* 0: passed; >0: passed as skipped; <0: failed */
-    u32 pad;
-    char detail[80];
+    u32 passed, pad;
 };
 
 enum power_action {

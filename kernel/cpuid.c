@@ -455,7 +455,8 @@ struct cpuid_table *cpuid_create(u32 vcpus)
     struct cpuid_table *t = kmem_alloc(sizeof(*t));
 
     if (t) {
-        cpuid_build(t, &(struct cpuid_inputs){arch_cpuid, vcpus, virt->features(), arch_tsc_hz});
+        cpuid_build(t,
+                    &(struct cpuid_inputs){arch_cpuid, vcpus, virt_machine.features, arch_tsc_hz});
     }
     return t;
 }

@@ -137,7 +137,7 @@ static void take_start(struct vcpu *v)
         v->activity = v->apic.base & APIC_BASE_BSP ? VCPU_ACTIVE : VCPU_WAIT_SIPI;
     }
     if (start & APIC_START_SIPI && v->activity == VCPU_WAIT_SIPI) {
-        virt->start(v, (u8)(start >> 8));
+        virt_start(v, (u8)(start >> 8));
         v->activity = VCPU_ACTIVE;
     }
     if (v->activity == VCPU_ACTIVE) {

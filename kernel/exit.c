@@ -145,7 +145,7 @@ static enum exit_action on_cr(struct vcpu *v, struct exit *x)
 static enum exit_action on_dr(struct vcpu *v, struct exit *x)
 {
     (void)x;
-    virt->give_debug(v);
+    virt_give_debug(v);
     return EXIT_RESUME;
 }
 

@@ -24,6 +24,7 @@
 
 ARCH_READ_ONLY_AFTER_BOOT struct bootinfo boot_info;
 const struct virt *virt;
+ARCH_READ_ONLY_AFTER_BOOT struct virt_machine virt_machine;
 const char virt_absent[] =
     "this CPU shows neither VT-x nor AMD-V: switch it on in the firmware's setup, or use a CPU "
     "that has it";
@@ -63,7 +64,7 @@ const char *boot_virt_name(void)
 static void choose_backend(void)
 {
     for (u32 i = 0; i < ARRAY_SIZE(backends); i++) {
-        const char *missing = backends[i]->preflight();
+        const char *missing = backends[i]->preflight(&virt_machine);
         if (!missing) {
             virt = backends[i];
             return;

@@ -115,6 +115,7 @@ static s64 info_summary(const struct call *k, union info *out)
     s->guest_free = frame_free_bytes();
     s->cpus = boot_online_count();
     s->modules = boot_info.module_count;
+    s->cpus_found = boot_info.cpu_count;
     s->virt = virt != NULL;
     s->flags = boot_info.flags;
     for (u32 i = 0; i < sizeof(s->virt_name) - 1 && boot_virt_name()[i]; i++) {

@@ -127,10 +127,10 @@ static s64 access_state(const struct call *k, bool write)
     }
     vcpu_load(v);
     if (write) {
-        error = virt->set_state(v, &s, (u32)k->c);
+        error = virt_set_state(v, &s, (u32)k->c);
         __atomic_store_n(&v->dead, 0, __ATOMIC_SEQ_CST); /* until it waits again */
     } else {
-        virt->get_state(v, &s, (u32)k->c);
+        virt_get_state(v, &s, (u32)k->c);
     }
     for (u32 i = 0; i < ARRAY_SIZE(groups) && !write; i++) {
         const u8 *at = (const u8 *)&s + groups[i].offset;

@@ -92,7 +92,7 @@ void vcpu_destroy(struct object *o)
 void vcpu_leave_msrs(struct cpu *c)
 {
     if (c->msrs_of) {
-        virt->msrs_leave(c->msrs_of);
+        virt->switch_msrs(c->msrs_of, false);
         c->msrs_of = NULL;
     }
 }
@@ -134,7 +134,7 @@ void vcpu_make_resident(struct vcpu *v)
     }
     if (c->msrs_of != v) {
         vcpu_leave_msrs(c);
-        virt->msrs_enter(v);
+        virt->switch_msrs(v, true);
         c->msrs_of = v;
     }
 }

@@ -56,7 +56,8 @@ struct vcpu {
      * cpu->msrs_of or cpu->resident says so, these copies otherwise. */
     u64 cr2, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux;
     u64 xcr0, dr[4], dr6;
-    void *fpu; /* XSAVE area, one pool page or more */
+    bool debug_live; /* the CPU's are the guest's while it is resident: MOV DR does not exit */
+    void *fpu;       /* XSAVE area, one pool page or more */
     u64 tsc_offset;
     u64 msr[VMSR_COUNT];
     u32 reported; /* its state was dumped to the log once; ring 3 cannot flood it */

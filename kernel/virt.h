@@ -57,12 +57,23 @@ enum virt_reg {
 
 enum virt_window { WINDOW_INTERRUPT, WINDOW_NMI };
 
+/* What a backend's preflight finds: the same on all CPUs. */
+struct virt_machine {
+    const struct pt_format *nested; /* format and depth of nested page tables */
+    u32 nested_levels;
+    u32 features;   /* VIRT_FEATURE_* */
+    u64 nested_ram; /* PT_* flags that a leaf of RAM needs (access, memory type) */
+};
+
+/* For get_segment() and set_segment(), behind SEG_ES .. SEG_TR: base and limit only. */
+enum { VIRT_GDTR = SEG_COUNT, VIRT_IDTR };
+
 struct virt {
     const char *name; /* "VT-x", "AMD-V" */
 
-    /* NULL: this machine can run guests. Else a sentence that says what is missing and what to do;
-     * virt_absent: it has nothing of this backend. */
-    const char *(*preflight)(void);
+    /* NULL: this machine can run guests, and m is filled. Else a sentence that says what is missing
+     * and what to do; virt_absent: it has nothing of this backend. */
+    const char *(*preflight)(struct virt_machine *m);
     /* All that follows is called with the vCPU resident on this CPU where it names one, except
      * vcpu_create, vcpu_destroy and load. */
 
@@ -71,20 +82,12 @@ struct virt {
     /* On every CPU before power-off or reboot: nothing stays on. Harmless when not started. */
     void (*cpu_stop)(struct cpu *c);
 
-    /* Format and depth of nested page tables. */
-    const struct pt_format *(*nested_format)(u32 *levels);
-    /* Permission bits a leaf needs for [pa, pa+bytes) of RAM (memory type); PT_* flags. */
-    u64 (*nested_ram_perm)(void);
-
-    u32 (*features)(void); /* VIRT_FEATURE_* */
-
     /* A new vCPU in the state after reset, and its end. v->vm, v->index are set. 0 or E_*. */
     int (*vcpu_create)(struct vcpu *v);
     void (*vcpu_destroy)(struct vcpu *v); /* not resident anywhere */
 
-    /* INIT: registers as after it. SIPI: it starts at vector << 12 in real mode. */
+    /* INIT: registers as after it. */
     void (*reset)(struct vcpu *v);
-    void (*start)(struct vcpu *v, u8 vector);
 
     /* Residency. load: v->cpu is -1 and the CPU's resident vCPU was unloaded before; unload leaves
      * nothing of v in the CPU (VMCLEAR, FPU, debug registers saved). The kernel calls them through
@@ -92,9 +95,8 @@ struct virt {
     void (*load)(struct vcpu *v);
     void (*unload)(struct vcpu *v);
 
-    /* Gives the SYSCALL MSRs and CR2 back to ring 3 (leave) or to the guest (enter). */
-    void (*msrs_leave)(struct vcpu *v);
-    void (*msrs_enter)(struct vcpu *v);
+    /* Gives the SYSCALL MSRs and CR2 to the guest, or back to ring 3. */
+    void (*switch_msrs)(struct vcpu *v, bool to_guest);
 
     /* Enters the guest and settles its exits until exit_settle() returns false. */
     void (*run)(struct vcpu *v);
@@ -119,16 +121,18 @@ struct virt {
      * the guest then runs it again, which does the rest as the CPU does it (IA-32e mode, PDPTEs).
      */
     bool (*write_owned)(struct vcpu *v, enum virt_reg r, u64 value);
-    /* MOV DR was intercepted: the debug registers become the guest's, and it runs the instruction
-     * again. */
-    void (*give_debug)(struct vcpu *v);
-    /* Whole state, for ring 3. set: 0, or E_INVAL for what no CPU could hold; what VM entry refuses
-     * is found at entry and reported as VX_ENTRY_FAILURE. */
-    void (*get_state)(struct vcpu *v, struct vcpu_state *s, u32 groups);
-    int (*set_state)(struct vcpu *v, const struct vcpu_state *s, u32 groups);
+    /* Does MOV DR exit? */
+    void (*intercept_debug)(struct vcpu *v, bool on);
+    /* SEG_*, VIRT_GDTR or VIRT_IDTR. */
+    void (*get_segment)(struct vcpu *v, u32 i, struct vcpu_seg *s);
+    void (*set_segment)(struct vcpu *v, u32 i, const struct vcpu_seg *s);
+    /* CR0 and CR4, and what the CPU holds because of them and of CR3 and EFER, all of s. 0, or
+     * E_INVAL when those cannot be. */
+    int (*set_cr)(struct vcpu *v, const struct vcpu_state *s);
 
     /* Into x2APIC mode or out of it, or INIT: may make v->apic.virtualized. While it is so the CPU
-     * delivers what is in IRR and carries out EOI and TPR; sync tells it what we changed there. */
+     * delivers what is in IRR and carries out EOI and TPR; sync (else never needed) tells it what
+     * we changed there. */
     void (*apic_mode)(struct vcpu *v);
     void (*apic_sync)(struct vcpu *v);
 
@@ -150,6 +154,19 @@ struct virt {
 };
 
 extern const struct virt *virt; /* NULL: none on this machine */
+extern struct virt_machine virt_machine;
+
+/* What follows is the same for all backends (arch/x86/guest.c); v is resident. */
+
+/* Whole state, for ring 3. set: 0, or E_INVAL for what no CPU could hold; what VM entry refuses is
+ * found at entry and reported as VX_ENTRY_FAILURE. */
+void virt_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups);
+int virt_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups);
+/* SIPI: it starts at vector << 12 in real mode. */
+void virt_start(struct vcpu *v, u8 vector);
+/* MOV DR was intercepted: the debug registers become the guest's, and it runs the instruction
+ * again. */
+void virt_give_debug(struct vcpu *v);
 
 /* Each backend's table; NULL preflight result picks it. */
 extern const struct virt virt_vmx, virt_svm;

@@ -22,8 +22,6 @@ struct vm *vm_list;
 
 struct vm *vm_create(const struct vm_args *args, struct process *payer)
 {
-    u32 levels;
-    const struct pt_format *format = virt->nested_format(&levels);
     struct vm *vm = process_kalloc_with(payer, sizeof(*vm), VM_EXTRA_BYTES);
 
     if (!vm) {
@@ -36,7 +34,8 @@ struct vm *vm_create(const struct vm_args *args, struct process *payer)
     vm->flags = args->flags;
     vm->id = owner_new();
     vm->cpuid = vm->id ? cpuid_create(args->cpus) : NULL;
-    if (!vm->cpuid || !pt_init(&vm->npt, format, &process_pt_memory, payer, levels, 0)) {
+    if (!vm->cpuid || !pt_init(&vm->npt, virt_machine.nested, &process_pt_memory, payer,
+                               virt_machine.nested_levels, 0)) {
         cpuid_destroy(vm->cpuid);
         if (vm->id) {
             owner_free((owner_t)vm->id);
@@ -100,7 +99,7 @@ static const struct vm_ram *find_ram(const struct vm *vm, u64 gpa)
  */
 static bool add_frame(struct vm *vm, u64 gpa, u64 *slot)
 {
-    u64 perm = virt->nested_ram_perm();
+    u64 perm = virt_machine.nested_ram;
     bool flush = false;
 
     if (!budget_take(&vm->payer->memory, PAGE_SIZE)) {
@@ -223,7 +222,7 @@ static int add_block(struct vm *vm, u64 gpa, u32 order)
         goto undo_frame;
     }
     spin_lock(&vm->lock);
-    bool mapped = pt_map(&vm->npt, gpa, frame.v, bytes, virt->nested_ram_perm(), &flush);
+    bool mapped = pt_map(&vm->npt, gpa, frame.v, bytes, virt_machine.nested_ram, &flush);
     if (mapped) {
         frame_give(frame, bytes, (owner_t)vm->id);
         vm->memory_bytes += bytes;

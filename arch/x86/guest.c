@@ -25,7 +25,7 @@ typedef unsigned long long ull;
 
 static u64 components; /* of XCR0 that guests may use: all of these are switched; 0: no XSAVE */
 
-u64 guest_fpu_bytes(void)
+const char *guest_preflight(void)
 {
     u32 r[4];
     u64 bytes = 512 + 64;
@@ -37,7 +37,7 @@ u64 guest_fpu_bytes(void)
             bytes = MAX(bytes, (u64)r[0] + r[1]);
         }
     }
-    return bytes;
+    return bytes > GUEST_FPU_BYTES ? "this CPU's XSAVE area is larger than Socle expects" : NULL;
 }
 
 u64 guest_fpu_cr4(void)
@@ -49,7 +49,7 @@ void guest_fpu_reset(struct vcpu *v)
 {
     u8 *area = v->fpu;
 
-    memset(area, 0, PAGE_SIZE);
+    memset(area, 0, GUEST_FPU_BYTES);
     area[XSAVE_FCW] = FCW_AFTER_RESET;
     area[XSAVE_FTW] = FTW_ALL_VALID;
     *(u32 *)(area + XSAVE_MXCSR) = MXCSR_AFTER_RESET;
@@ -58,7 +58,7 @@ void guest_fpu_reset(struct vcpu *v)
 
 /* The state of a component stays while the guest has its bit of XCR0 off, so all are switched, with
  * XCR0 opened for it. */
-void guest_fpu_load(struct vcpu *v)
+static void fpu_load(struct vcpu *v)
 {
     clts();
     if (components) {
@@ -76,7 +76,7 @@ void guest_fpu_load(struct vcpu *v)
     write_cr0(read_cr0() | CR0_TS);
 }
 
-void guest_fpu_unload(struct vcpu *v)
+static void fpu_unload(struct vcpu *v)
 {
     clts();
     if (components) {
@@ -100,7 +100,9 @@ void guest_fpu_sync(struct vcpu *v)
     }
 }
 
-void guest_debug_load(const struct vcpu *v)
+/* --- debug registers: a guest that never touches them costs nothing --- */
+
+static void debug_load(const struct vcpu *v)
 {
     __asm__ volatile("mov %0, %%dr0" : : "r"(v->dr[0]));
     __asm__ volatile("mov %0, %%dr1" : : "r"(v->dr[1]));
@@ -109,13 +111,46 @@ void guest_debug_load(const struct vcpu *v)
     write_dr6(v->dr6);
 }
 
-void guest_debug_save(struct vcpu *v)
+static void debug_save(struct vcpu *v)
 {
     __asm__ volatile("mov %%dr0, %0" : "=r"(v->dr[0]));
     __asm__ volatile("mov %%dr1, %0" : "=r"(v->dr[1]));
     __asm__ volatile("mov %%dr2, %0" : "=r"(v->dr[2]));
     __asm__ volatile("mov %%dr3, %0" : "=r"(v->dr[3]));
     v->dr6 = read_dr6();
+}
+
+static void set_debug_live(struct vcpu *v, bool live)
+{
+    v->debug_live = live;
+    virt->intercept_debug(v, !live);
+}
+
+void virt_give_debug(struct vcpu *v)
+{
+    if (!v->debug_live) {
+        debug_load(v);
+        set_debug_live(v, true);
+    }
+}
+
+void guest_load(struct vcpu *v)
+{
+    fpu_load(v);
+    if (v->debug_live) {
+        debug_load(v);
+    }
+}
+
+void guest_unload(struct vcpu *v)
+{
+    fpu_unload(v);
+    if (v->debug_live) {
+        debug_save(v);
+        if (!(virt->read(v, VIRT_DR7) & 0xff)) {
+            set_debug_live(v, false); /* none is armed: wait for the next MOV DR */
+        }
+    }
 }
 
 /* --- whole state --- */
@@ -142,7 +177,8 @@ static bool check_msrs(const struct vcpu *v, const struct vcpu_state *s)
     return supported ? xcr0_check(s->xcr0, supported) : s->xcr0 <= 1;
 }
 
-bool guest_state_check(const struct vcpu *v, const struct vcpu_state *s, u32 groups)
+/* Could a CPU be in the state that ring 3 gives, in these groups? */
+static bool check_state(const struct vcpu *v, const struct vcpu_state *s, u32 groups)
 {
     if (groups & VCPU_STATE_EVENT &&
         (s->interruptibility & ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS | BLOCKED_BY_NMI) ||
@@ -184,8 +220,10 @@ static const struct {
     REGISTER(pending_debug, VIRT_PENDING_DEBUG, VCPU_STATE_MSR),
 };
 
-void guest_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
+void virt_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
 {
+    struct vcpu_seg gdt, idt;
+
     if (groups & VCPU_STATE_GPR) {
         memcpy(s->gpr, v->gpr, sizeof(s->gpr));
     }
@@ -196,6 +234,15 @@ void guest_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
     }
     if (groups & VCPU_STATE_SYS) {
         s->cr8 = apic_cr8(v);
+        for (u32 i = 0; i < SEG_COUNT; i++) {
+            virt->get_segment(v, i, &s->seg[i]);
+        }
+        virt->get_segment(v, VIRT_GDTR, &gdt);
+        virt->get_segment(v, VIRT_IDTR, &idt);
+        s->gdt_base = gdt.base;
+        s->gdt_limit = gdt.limit;
+        s->idt_base = idt.base;
+        s->idt_limit = idt.limit;
     }
     if (groups & VCPU_STATE_MSR) {
         s->msr_cstar = v->cstar;
@@ -219,8 +266,11 @@ static u64 fixed(u32 reg, u64 value)
     }
 }
 
-void guest_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
+int virt_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
 {
+    if (!check_state(v, s, groups) || (groups & VCPU_STATE_SYS && virt->set_cr(v, s) != E_OK)) {
+        return E_INVAL;
+    }
     if (groups & VCPU_STATE_GPR) {
         memcpy(v->gpr, s->gpr, sizeof(v->gpr));
     }
@@ -234,6 +284,13 @@ void guest_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
         }
     }
     if (groups & VCPU_STATE_SYS) {
+        for (u32 i = 0; i < SEG_COUNT; i++) {
+            virt->set_segment(v, i, &s->seg[i]);
+        }
+        virt->set_segment(v, VIRT_GDTR,
+                          &(struct vcpu_seg){.base = s->gdt_base, .limit = s->gdt_limit});
+        virt->set_segment(v, VIRT_IDTR,
+                          &(struct vcpu_seg){.base = s->idt_base, .limit = s->idt_limit});
         if (s->cr8 != apic_cr8(v)) { /* the half of TPR that it does not show stays */
             apic_set_cr8(v, (u32)s->cr8);
         }
@@ -241,38 +298,54 @@ void guest_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
     if (groups & VCPU_STATE_MSR) {
         v->cstar = s->msr_cstar;
         if (s->dr7 & 0xff) {
-            virt->give_debug(v); /* breakpoints are armed: their addresses must be there */
+            virt_give_debug(v); /* breakpoints are armed: their addresses must be there */
         }
     }
     if (groups & VCPU_STATE_EVENT) {
         virt->write(v, VIRT_INTERRUPTIBILITY, s->interruptibility);
         v->activity = s->halted;
     }
+    return E_OK;
 }
 
 /* SDM 3A "Processor State After Reset", the columns for INIT; what is not named is 0. MSRs but
- * EFER stay as they are. */
-void guest_init_state(struct vcpu *v, struct vcpu_state *s)
+ * EFER and DEBUGCTL stay as they are. */
+void guest_reset(struct vcpu *v)
 {
     static const u8 access[SEG_COUNT] = {
         [SEG_ES] = 0x93, [SEG_CS] = 0x9b, [SEG_SS] = 0x93,   [SEG_DS] = 0x93,
         [SEG_FS] = 0x93, [SEG_GS] = 0x93, [SEG_LDTR] = 0x82, [SEG_TR] = 0x8b,
     };
+    struct vcpu_state s = {0};
 
-    memset(s, 0, sizeof(*s));
     for (u32 i = 0; i < SEG_COUNT; i++) {
-        s->seg[i] = (struct vcpu_seg){.limit = 0xffff, .access = access[i]};
+        s.seg[i] = (struct vcpu_seg){.limit = 0xffff, .access = access[i]};
     }
-    s->seg[SEG_CS].selector = 0xf000;
-    s->seg[SEG_CS].base = 0xffff0000;
-    s->gdt_limit = s->idt_limit = 0xffff;
-    s->rflags = RFLAGS_FIXED;
-    s->rip = 0xfff0;
-    s->gpr[GPR_RDX] = v->vm->cpuid->signature;
-    s->cr0 = (virt->read(v, VIRT_CR0) & (CR0_CD | CR0_NW)) | CR0_ET;
-    s->halted = v->activity;
+    s.seg[SEG_CS].selector = 0xf000;
+    s.seg[SEG_CS].base = 0xffff0000;
+    s.gdt_limit = s.idt_limit = 0xffff;
+    s.rflags = RFLAGS_FIXED;
+    s.rip = 0xfff0;
+    s.gpr[GPR_RDX] = v->vm->cpuid->signature;
+    s.cr0 = (virt->read(v, VIRT_CR0) & (CR0_CD | CR0_NW)) | CR0_ET;
+    s.halted = v->activity;
+    ASSERT(virt_set_state(v, &s, VCPU_STATE_GPR | VCPU_STATE_SYS | VCPU_STATE_EVENT) == E_OK);
     memset(v->dr, 0, sizeof(v->dr));
-    v->dr6 = DR6_FIXED;
+    set_debug_live(v, false);
+    virt->write(v, VIRT_DR6, DR6_FIXED);
+    virt->write(v, VIRT_DR7, DR7_FIXED);
+    virt->write(v, VIRT_DEBUGCTL, 0);
+}
+
+void virt_start(struct vcpu *v, u8 vector)
+{
+    struct vcpu_seg cs;
+
+    virt->get_segment(v, SEG_CS, &cs);
+    cs.selector = (u16)(vector << 8);
+    cs.base = (u64)vector << 12;
+    virt->set_segment(v, SEG_CS, &cs);
+    virt->write(v, VIRT_RIP, 0);
 }
 
 void guest_dump(struct vcpu *v)
@@ -282,7 +355,7 @@ void guest_dump(struct vcpu *v)
     struct vcpu_state s;
     const u64 *g = s.gpr;
 
-    virt->get_state(v, &s, VCPU_STATE_ALL);
+    virt_get_state(v, &s, VCPU_STATE_ALL);
     klog("  RIP %016llx RSP %016llx RFLAGS %08llx CPL %u", (ull)s.rip, (ull)g[GPR_RSP],
          (ull)s.rflags, (u32)virt->read(v, VIRT_CPL));
     klog("  RAX %016llx RBX %016llx RCX %016llx RDX %016llx", (ull)g[GPR_RAX], (ull)g[GPR_RBX],

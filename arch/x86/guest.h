@@ -11,31 +11,35 @@
 #include "kernel/vcpu.h"
 #include "lib/types.h"
 
-/* FPU: x87, SSE, AVX, and XCR0. Bytes of the area that v->fpu needs; once, before the others. */
-u64 guest_fpu_bytes(void);
-u64 guest_fpu_cr4(void); /* bits of the host's CR4 that switching it needs */
+#define GUEST_FPU_BYTES 3584 /* what v->fpu points to, aligned to 64 */
+
+/* Once, before the others: NULL, or a sentence that says why this CPU's guests cannot be switched.
+ */
+const char *guest_preflight(void);
+u64 guest_fpu_cr4(void); /* bits of the host's CR4 that switching the FPU needs */
 void guest_fpu_reset(struct vcpu *v);
-void guest_fpu_load(struct vcpu *v);
-void guest_fpu_unload(struct vcpu *v);
 void guest_fpu_sync(struct vcpu *v); /* v->xcr0 from the CPU, where XSETBV may not have exited */
 
-/* DR0 to DR3 and DR6. */
-void guest_debug_load(const struct vcpu *v);
-void guest_debug_save(struct vcpu *v);
+/* A vCPU's stay on this CPU: FPU, XCR0, and DR0 to DR3 and DR6 if it uses them. */
+void guest_load(struct vcpu *v);
+void guest_unload(struct vcpu *v);
+
+/* The state after INIT, but for what is a backend's own. */
+void guest_reset(struct vcpu *v);
+
+/* MSRs that a guest reads and writes by itself: the hardware switches them. */
+#define GUEST_MSRS                                                                                 \
+    MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, MSR_IA32_FS_BASE,          \
+        MSR_IA32_GS_BASE, MSR_IA32_KERNEL_GS_BASE
 
 /* Exceptions with an error code: #DF #TS #NP #SS #GP #PF #AC */
 #define GUEST_VECTORS_WITH_ERROR (BIT(8) | FIELD(14, 10) | BIT(17))
 
-/* Could a CPU be in the state that ring 3 gives, in these groups? */
-bool guest_state_check(const struct vcpu *v, const struct vcpu_state *s, u32 groups);
-/* What of a state goes through virt->read() and virt->write(). Segments and descriptor tables are
- * left to the backend, which also writes CR0 and CR4, before the rest. */
-void guest_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups);
-void guest_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups);
-
-/* The state after INIT: the groups that GUEST_INIT_GROUPS names, and debug registers. */
-#define GUEST_INIT_GROUPS (VCPU_STATE_GPR | VCPU_STATE_SYS | VCPU_STATE_EVENT)
-void guest_init_state(struct vcpu *v, struct vcpu_state *s);
+/* Its error code is 0. */
+static inline struct event guest_exception(u8 vector)
+{
+    return (struct event){EVENT_HWEXC, vector, GUEST_VECTORS_WITH_ERROR >> vector & 1, 0, 0};
+}
 
 /* Registers as the guest sees them, to the kernel log. v is resident. */
 void guest_dump(struct vcpu *v);

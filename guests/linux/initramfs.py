@@ -3,7 +3,7 @@
 """Writes the initramfs of the small Linux system: an uncompressed archive in cpio's "newc" format, which is
 what the kernel takes (its documentation "initramfs buffer format"). Nobody needs to be root for that.
 
-usage: guests/linux/initramfs.py BUSYBOX OUTPUT
+usage: guests/linux/initramfs.py OUTPUT BUSYBOX [MODULE...]
 """
 import sys
 from pathlib import Path
@@ -21,9 +21,9 @@ def entry(number, name, mode, data=b"", device=(0, 0)):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def archive(busybox):
-    """All of it, always the same for the same files."""
-    entries = [(name, FOLDER | 0o755) for name in ("bin", "dev", "etc", "proc", "root", "sys", "tmp")]
+def archive(busybox, modules):
+    """All of it, always the same for the same files. A module lies in a folder that is its kernel's release."""
+    entries = [(name, FOLDER | 0o755) for name in ("bin", "dev", "etc", "lib", "lib/modules", "proc", "root", "sys", "tmp")]
     entries += [
         ("dev/console", DEVICE | 0o600, b"", CONSOLE),
         ("bin/busybox", FILE | 0o755, busybox),
@@ -32,14 +32,18 @@ def archive(busybox):
         ("etc/inittab", FILE | 0o644, (HERE / "inittab").read_bytes()),
         ("etc/rc", FILE | 0o755, (HERE / "rc").read_bytes()),
     ]
+    releases = sorted({path.parent.name for path in modules})
+    entries += [(f"lib/modules/{release}", FOLDER | 0o755) for release in releases]
+    entries += [(f"lib/modules/{path.parent.name}/{path.name}", FILE | 0o644, path.read_bytes())
+                for path in sorted(modules)]
     body = b"".join(entry(number, *item) for number, item in enumerate(entries, 1))
     return body + entry(0, "TRAILER!!!", 0)
 
 
 def main():
     """Exit status 0, or an exception."""
-    busybox, output = map(Path, sys.argv[1:])
-    output.write_bytes(archive(busybox.read_bytes()))
+    output, busybox, *modules = map(Path, sys.argv[1:])
+    output.write_bytes(archive(busybox.read_bytes(), modules))
 
 
 if __name__ == "__main__":

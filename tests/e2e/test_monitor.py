@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What is typed on the host's console: the monitor, input to guests, and the report of a panic."""
-from machine import GUEST_FAILED, SOCLE_FAILED, run
+from machine import GUEST_FAILED, OK, SOCLE_FAILED, run
 from test_platforms import picture
 
 SPIN = "[guest spin]\nmultiboot = spinner.elf\n[guest one]\nmultiboot = hello.elf\n"
@@ -20,6 +20,15 @@ def test_commands(tmp_path):
     run(tmp_path, SPIN, dialog=dialog).expect(
         GUEST_FAILED, r"spin +running", r"spin: 1 cpus, \d+ exits", r"isolation: pages: \d+ kernel", r"guest spin: killed",
         r"end status=1", never=("panic",))
+
+
+def test_screen(tmp_path):
+    """What a guest has written for a screen, in characters that do nothing to a terminal."""
+    config = "[guest tv]\nmultiboot = screen.elf\noptions = wait=yes\n"
+    dialog = [("screen: drawn", "screen tv\n"), ("bottom right", "send tv x\n")]
+    run(tmp_path, config, dialog=dialog).expect(
+        OK, r"^\[tv\] \|top left$", r"^\[tv\] \| {36}\| in - the \+ middle \?\[2J$", r"^\[tv\] \| {68}bottom right$",
+        r"screen: SUCCESS", never=("above the screen",))
 
 
 def test_panic_report(tmp_path):

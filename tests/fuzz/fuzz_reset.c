@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SOURCES: vmm/device/reset.c vmm/machine/bus.c vmm/machine/ram.c tests/unit/fake_host.c */
+/* SOURCES: vmm/device/reset.c vmm/device/pci.c vmm/machine/bus.c vmm/machine/ram.c */
+/* SOURCES: tests/unit/fake_host.c */
 /*
  * The reset ports: the guest ends exactly when a reset was asked for, nothing that is sent to a
  * keyboard or mouse stays without an answer, and neither ever seems to be there. Input: operations

@@ -59,8 +59,18 @@ void arch_cpuid(u32 leaf, u32 subleaf, u32 out[4])
     }
 }
 
-static const char *fake_preflight(void)
+static const char *fake_preflight(struct virt_machine *m)
 {
+    static struct pt_format smaller;
+
+    smaller = pt_format_ept;
+    smaller.largest_leaf = host_config.nested_leaf - 1;
+    *m = (struct virt_machine){
+        .nested = host_config.nested_leaf ? &smaller : &pt_format_ept_1g,
+        .nested_levels = 4,
+        .features = VIRT_FEATURE_RDTSCP | VIRT_FEATURE_INVPCID,
+        .nested_ram = PT_READ | PT_WRITE | PT_EXEC | PT_MEMTYPE(6),
+    };
     return host_config.no_virt ? "this CPU has no virtualization" : NULL;
 }
 
@@ -74,29 +84,6 @@ static void fake_cpu_stop(struct cpu *c)
 {
     CHECK(!c->resident);
     c->virt = NULL;
-}
-
-static const struct pt_format *fake_nested_format(u32 *levels)
-{
-    static struct pt_format smaller;
-
-    *levels = 4;
-    if (!host_config.nested_leaf) {
-        return &pt_format_ept_1g;
-    }
-    smaller = pt_format_ept;
-    smaller.largest_leaf = host_config.nested_leaf - 1;
-    return &smaller;
-}
-
-static u64 fake_nested_ram_perm(void)
-{
-    return PT_READ | PT_WRITE | PT_EXEC | PT_MEMTYPE(6);
-}
-
-static u32 fake_features(void)
-{
-    return VIRT_FEATURE_RDTSCP | VIRT_FEATURE_INVPCID;
 }
 
 static int fake_vcpu_create(struct vcpu *v)
@@ -137,7 +124,7 @@ static void fake_reset(struct vcpu *v)
     backend.resets++;
 }
 
-static void fake_start(struct vcpu *v, u8 vector)
+void virt_start(struct vcpu *v, u8 vector)
 {
     check_resident(v);
     of(v)->reg[VIRT_RIP] = (u64)vector << 12;
@@ -171,16 +158,10 @@ static void fake_unload(struct vcpu *v)
     backend.unloads++;
 }
 
-static void fake_msrs_leave(struct vcpu *v)
+static void fake_switch_msrs(struct vcpu *v, bool to_guest)
 {
-    CHECK(of(v)->loaded == (s32)cpu_this()->id && of(v)->msrs);
-    of(v)->msrs = false;
-}
-
-static void fake_msrs_enter(struct vcpu *v)
-{
-    CHECK(of(v)->loaded == (s32)cpu_this()->id && !of(v)->msrs);
-    of(v)->msrs = true;
+    CHECK(of(v)->loaded == (s32)cpu_this()->id && of(v)->msrs != to_guest);
+    of(v)->msrs = to_guest;
 }
 
 static void default_guest(struct vcpu *v, struct exit *x)
@@ -277,12 +258,12 @@ static bool fake_write_owned(struct vcpu *v, enum virt_reg r, u64 value)
     return false;
 }
 
-static void fake_give_debug(struct vcpu *v)
+void virt_give_debug(struct vcpu *v)
 {
     check_resident(v);
 }
 
-static void fake_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
+void virt_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
 {
     check_resident(v);
     *s = of(v)->state;
@@ -293,7 +274,7 @@ static void fake_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
     }
 }
 
-static int fake_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
+int virt_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
 {
     check_resident(v);
     if (groups & VCPU_STATE_GPR) {
@@ -361,29 +342,21 @@ const struct virt virt_vmx = {
     .preflight = fake_preflight,
     .cpu_start = fake_cpu_start,
     .cpu_stop = fake_cpu_stop,
-    .nested_format = fake_nested_format,
-    .nested_ram_perm = fake_nested_ram_perm,
-    .features = fake_features,
     .vcpu_create = fake_vcpu_create,
     .vcpu_destroy = fake_vcpu_destroy,
     .reset = fake_reset,
-    .start = fake_start,
     .apic_mode = fake_timer_changed,
     .apic_sync = fake_apic_sync,
     .timer_changed = fake_timer_changed,
     .load = fake_load,
     .unload = fake_unload,
-    .msrs_leave = fake_msrs_leave,
-    .msrs_enter = fake_msrs_enter,
+    .switch_msrs = fake_switch_msrs,
     .run = fake_run,
     .advance = fake_advance,
     .code_mode = fake_code_mode,
     .read = fake_read,
     .write = fake_write,
     .write_owned = fake_write_owned,
-    .give_debug = fake_give_debug,
-    .get_state = fake_get_state,
-    .set_state = fake_set_state,
     .can_take = fake_can_take,
     .set_window = fake_set_window,
     .inject = fake_inject,
@@ -392,8 +365,9 @@ const struct virt virt_vmx = {
     .dump = fake_dump,
 };
 
-static const char *absent_preflight(void)
+static const char *absent_preflight(struct virt_machine *m)
 {
+    (void)m;
     return virt_absent;
 }
 

@@ -17,6 +17,7 @@ static const struct {
     const char *name;
     void (*run)(void);
 } tests[] = {
+    {"system",      test_system     },
     {"faults",      test_faults     },
     {"loops",       test_loops      },
     {"calls",       test_calls      },

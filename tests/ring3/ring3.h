@@ -150,6 +150,7 @@ void sleep_ms(u64 ms);
 u64 ms_to_tsc(u64 ms);
 
 /* The tests, in order. */
+void test_system(void);
 void test_faults(void);
 void test_loops(void);
 void test_calls(void);

@@ -4,8 +4,10 @@
 
 #include "lib/string.h"
 
-#define WINDOW (CHILD_FREE + 32 * SIZE_1G)
-#define RAM    0x10000ull
+#define WINDOW      (CHILD_FREE + 32 * SIZE_1G)
+#define RAM         0x10000ull
+
+#define FRESH_BYTES (2 * SIZE_2M)
 
 static handle_t make_vm(struct child_page *page, u32 cpus)
 {
@@ -92,6 +94,25 @@ static s64 map_window(handle_t vm, u64 gpa, u64 bytes, u64 flags)
     struct map_args args = {0, vm, gpa, WINDOW, bytes, flags};
 
     return sys_memory_map(&args);
+}
+
+/* Fresh RAM is zero, in large leaves too, also when its frames were somebody's before. */
+static void fresh(struct child_page *page)
+{
+    for (u32 round = 0; round < 2; round++) {
+        handle_t vm = make_vm(page, 1);
+        u64 sum = 0;
+
+        EXPECT(page, sys_vm_memory(vm, GPA(SIZE_2M), FRESH_BYTES, 0), 0);
+        EXPECT(page, map_window(vm, SIZE_2M, FRESH_BYTES, MAP_READ | MAP_WRITE), 0);
+        for (u64 at = 0; at < FRESH_BYTES; at += 8) {
+            sum |= *(volatile u64 *)(WINDOW + at);
+        }
+        child_check(page, !sum, "fresh RAM is zero, round %u", round);
+        memset((void *)WINDOW, 0xa5, FRESH_BYTES);
+        EXPECT(page, sys_memory_unmap(0, WINDOW, FRESH_BYTES), 0);
+        EXPECT(page, sys_handle_close(vm), 0);
+    }
 }
 
 /* Real mode: mov al, 42; out 0xf4, al; in ax, dx; hlt. The window shows what the guest has. */
@@ -259,7 +280,8 @@ static void closing(struct child_page *page)
 
 void scenario_vm(struct child_page *page)
 {
-    static void (*const parts[])(struct child_page *) = {arguments, run, two_threads, closing};
+    static void (*const parts[])(struct child_page *) = {arguments, fresh, run, two_threads,
+                                                         closing};
 
     /* each in a process of its own: a thread is bound to the first vCPU that it uses */
     parts[page->args[0] % ARRAY_SIZE(parts)](page);
@@ -267,13 +289,13 @@ void scenario_vm(struct child_page *page)
 
 void test_vm(void)
 {
-    struct child_options o = {.memory_bytes = 1 << 20, .kernel_bytes = 1 << 20};
+    struct child_options o = {.memory_bytes = 2 * FRESH_BYTES, .kernel_bytes = 1 << 20};
 
     if (!start->virt) {
         say("  no virtualization here: left out");
         return;
     }
-    for (o.args[0] = 0; o.args[0] < 4; o.args[0]++) {
+    for (o.args[0] = 0; o.args[0] < 5; o.args[0]++) {
         child_run(SCENARIO_VM, &o, 10000);
     }
 }

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 # The RSDP has no table header, so none of the tools takes it alone; tests/unit/test_firmware.c checks it.
-TABLES = ("APIC", "DSDT", "FACP", "FACS", "RSDT", "SSDT", "XSDT")
+TABLES = ("APIC", "DSDT", "FACP", "FACS", "MCFG", "RSDT", "SSDT", "XSDT")
 CPUS = (1, 2, 8, 16)
 # Who compiled a table is in its header, and iasl says itself there.
 COMPILER = slice(28, 36)

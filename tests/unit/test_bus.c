@@ -231,9 +231,9 @@ static void test_ram_layout(void **state)
         u32 count;
         u64 last_gpa, last_bytes;
     } cases[] = {
-        {1ull << 20,          2, 0xc0000,     0x40000                },
-        {16ull << 20,         2, 0xc0000,     (16ull << 20) - 0xc0000},
-        {3ull << 30,          2, 0xc0000,     (3ull << 30) - 0xc0000 },
+        {1ull << 20,          2, 0xb8000,     0x48000                },
+        {16ull << 20,         2, 0xb8000,     (16ull << 20) - 0xb8000},
+        {3ull << 30,          2, 0xb8000,     (3ull << 30) - 0xb8000 },
         {(3ull << 30) + 4096, 3, 0x100000000, 4096                   },
         {64ull << 30,         3, 0x100000000, 61ull << 30            },
     };
@@ -297,9 +297,10 @@ static void test_ram_bounds(void **state)
         {0x9ffff,   1,     true },
         {0x9ffff,   2,     false},
         {0xa0000,   1,     false},
-        {0xbffff,   1,     false},
-        {0xbffff,   2,     false},
-        {0xc0000,   1,     true },
+        {0xb7fff,   1,     false},
+        {0xb7fff,   2,     false},
+        {0xb8000,   1,     true },
+        {0xbffff,   2,     true },
         {0xfffff,   2,     true },
         {0x100000,  4096,  true },
         {0x1fffff,  1,     true },

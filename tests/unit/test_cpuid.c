@@ -26,13 +26,9 @@ static u64 fake_read(struct vcpu *v, enum virt_reg r)
     return guest_cr4;
 }
 
-static u32 fake_features(void)
-{
-    return VIRT_FEATURE_RDTSCP | VIRT_FEATURE_INVPCID;
-}
-
-static const struct virt fake_virt = {.read = fake_read, .features = fake_features};
+static const struct virt fake_virt = {.read = fake_read};
 const struct virt *virt = &fake_virt;
+struct virt_machine virt_machine = {.features = VIRT_FEATURE_RDTSCP | VIRT_FEATURE_INVPCID};
 u64 arch_tsc_hz = 50000000;
 
 void *kmem_alloc(size_t bytes)
@@ -142,7 +138,7 @@ static int setup(void **state)
     host_max = 0x16;
     host_xcr0 = 0xe7;
     host_ecx1 = ~0u;
-    build(4, fake_features(), 50000000);
+    build(4, virt_machine.features, 50000000);
     return 0;
 }
 

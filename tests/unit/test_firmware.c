@@ -111,14 +111,14 @@ static void test_acpi(void **state)
 /* RSDT and XSDT list the same tables, in RAM that the map does not call available. */
 static void test_root_tables(void **state)
 {
-    static const char *const names[] = {"FACP", "APIC", "SSDT"};
+    static const char *const names[] = {"FACP", "APIC", "SSDT", "MCFG"};
 
     (void)state;
     build(4);
     u64 rsdt = get(FIRMWARE_RSDP + 16, 4), xsdt = get(FIRMWARE_RSDP + 24, 8);
-    assert_int_equal(get(rsdt + 4, 4), 36 + 3 * 4);
-    assert_int_equal(get(xsdt + 4, 4), 36 + 3 * 8);
-    for (u32 i = 0; i < 3; i++) {
+    assert_int_equal(get(rsdt + 4, 4), 36 + 4 * 4);
+    assert_int_equal(get(xsdt + 4, 4), 36 + 4 * 8);
+    for (u32 i = 0; i < 4; i++) {
         u64 table = get(xsdt + 36 + 8 * i, 8);
         u32 bytes = (u32)get(table + 4, 4);
         assert_int_equal(table, get(rsdt + 36 + 4 * i, 4));
@@ -134,6 +134,10 @@ static void test_root_tables(void **state)
     assert_int_equal(get(fadt + 116 + 4, 8), 0xcf9);
     assert_int_equal(get(fadt + 128, 1), 6);
     assert_int_equal(get(fadt + 48, 4), 0); /* no SMI */
+    u64 mcfg = get(rsdt + 36 + 12, 4);
+    assert_int_equal(get(mcfg + 44, 8), 0xc0000000); /* segment 0, bus 0 to 0 */
+    assert_int_equal(get(mcfg + 52, 8), 0);
+    assert_int_equal(ram_bytes_at(&ram, GPA(get(mcfg + 44, 8))), 0);
 }
 
 static void test_madt(void **state)
@@ -198,6 +202,10 @@ static void test_bios_data(void **state)
     assert_int_equal(get(0x40e, 2) << 4, RAM_EBDA);
     assert_int_equal(get(0x413, 2) << 10, RAM_EBDA);
     assert_int_equal(get(RAM_EBDA, 1), 1);
+    assert_int_equal(get(0x449, 1), 3); /* video mode, columns, CRT controller, rows less one */
+    assert_int_equal(get(0x44a, 2), 80);
+    assert_int_equal(get(0x463, 2), 0x3d4);
+    assert_int_equal(get(0x484, 1), 24);
     assert_int_equal(ram_available_at(&ram, GPA(RAM_EBDA - 1)), 1);
     assert_int_equal(ram_available_at(&ram, GPA(RAM_EBDA)), 0);
 }

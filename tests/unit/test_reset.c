@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SOURCES: vmm/device/reset.c vmm/machine/bus.c vmm/machine/ram.c tests/unit/fake_host.c */
+/* SOURCES: vmm/device/reset.c vmm/device/pci.c vmm/device/pvpanic.c */
+/* SOURCES: vmm/machine/bus.c vmm/machine/ram.c tests/unit/fake_host.c */
 /* The ways to reset a PC, A20, and how systems find out that there is no keyboard and no mouse. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +10,10 @@
 #include <string.h>
 
 #include "lib/hw/pci.h"
+#include "lib/hw/pvpanic.h"
 #include "tests/unit/fake_host.h"
+#include "vmm/device/pci.h"
+#include "vmm/device/pvpanic.h"
 #include "vmm/device/reset.h"
 
 static struct machine m;
@@ -160,6 +164,40 @@ static void test_pci(void **state)
     assert_false(m.ended);
 }
 
+/* The same by memory, and nothing beyond bus 0. */
+static void test_pci_window(void **state)
+{
+    (void)state;
+    assert_true(pci_attach(&m));
+    for (u32 at = 0; at < PCI_ECAM_FUNCTION; at += 4) {
+        u32 want = at < 0x100 ? config(0x80000000 | at, 0, 4) : ~0u;
+        bus_write(&m.bus, GPA(PCI_ECAM + at), 4, ~want);
+        assert_int_equal(bus_read(&m.bus, GPA(PCI_ECAM + at), 4), want);
+        assert_int_equal(bus_read(&m.bus, GPA(PCI_ECAM + at + 2), 2), want >> 16);
+        assert_int_equal(bus_read(&m.bus, GPA(PCI_ECAM + at + 3), 1), want >> 24);
+        assert_true(bus_read(&m.bus, GPA(PCI_ECAM + at), 8) == ~0ull);
+    }
+    for (u32 function = 1; function <= PCI_ECAM_BUS / PCI_ECAM_FUNCTION; function++) {
+        gpa_t gpa = GPA(PCI_ECAM + function * PCI_ECAM_FUNCTION);
+        assert_int_equal(bus_read(&m.bus, gpa, 4), ~0u);
+        assert_int_equal(bus_read(&m.bus, gpa, 1), 0xff);
+    }
+}
+
+/* A panic ends the guest, unless another kernel goes on. */
+static void test_panic(void **state)
+{
+    (void)state;
+    assert_true(pvpanic_attach(&m));
+    assert_int_equal(in(PVPANIC_PORT), PVPANIC_PANICKED | PVPANIC_CRASH_LOADED);
+    out(PVPANIC_PORT, 0);
+    out(PVPANIC_PORT, PVPANIC_CRASH_LOADED);
+    out(PVPANIC_PORT, 0xfc);
+    assert_false(m.ended);
+    out(PVPANIC_PORT, PVPANIC_PANICKED);
+    assert_true(m.ended && m.ending == HOST_END_CRASH && !strcmp(m.reason, "its kernel panicked"));
+}
+
 static void test_a20_by_keyboard_controller(void **state)
 {
     (void)state;
@@ -249,6 +287,8 @@ int main(void)
         cmocka_unit_test_setup(test_port92, setup),
         cmocka_unit_test_setup(test_cf9, setup),
         cmocka_unit_test_setup(test_pci, setup),
+        cmocka_unit_test_setup(test_pci_window, setup),
+        cmocka_unit_test_setup(test_panic, setup),
         cmocka_unit_test_setup(test_a20_by_keyboard_controller, setup),
         cmocka_unit_test_setup(test_probe_of_linux, setup),
         cmocka_unit_test_setup(test_probe_by_interface_tests, setup),

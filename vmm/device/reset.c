@@ -4,8 +4,6 @@
  * mouse gets an answer to everything that it sends: both interfaces fail their test, the mouse's
  * cannot be switched on, and a byte for a device comes back as a time-out. So it never has to wait.
  *
- * On PCI there is a host bridge, and nothing that could be set up.
- *
  * Deviations: every kind of reset ends the guest, who is started again if its configuration says
  * so. The controller knows the commands below and ignores others. A20 can be read back as written
  * but memory never wraps.
@@ -14,8 +12,7 @@
 
 #include "lib/hw/pci.h"
 #include "lib/string.h"
-
-#define BRIDGE_ID 0x00081b36u /* QEMU's plain host bridge: no driver knows its faults */
+#include "vmm/device/pci.h"
 
 static void reset_now(struct reset *r, const char *reason)
 {
@@ -189,16 +186,13 @@ static void cf8_write(void *device, u16 offset, u8 bytes, u32 value)
 static u32 pci_read(void *device, u16 offset, u8 bytes)
 {
     const struct reset *r = device;
-    u32 word = r->pci_address & 0xfc;
+    u32 function = (r->pci_address & ~PCI_ADDRESS_ENABLE) >> 8;
 
     (void)bytes;
-    if ((r->pci_address & ~0xfcu) != PCI_ADDRESS_ENABLE) {
+    if (!(r->pci_address & PCI_ADDRESS_ENABLE)) {
         return ~0u;
     }
-    return (word == PCI_ID      ? BRIDGE_ID
-            : word == PCI_CLASS ? PCI_CLASS_HOST_BRIDGE << 16
-                                : 0) >>
-           8 * offset;
+    return pci_config(function, r->pci_address & 0xfc) >> 8 * offset;
 }
 
 static void pci_write(void *device, u16 offset, u8 bytes, u32 value)

@@ -50,6 +50,13 @@ void console_write(struct machine *m, const char *text, size_t n)
     }
 }
 
+void console_begin_line(struct machine *m)
+{
+    if (m->out_mid_line) {
+        console_write(m, "\n", 1);
+    }
+}
+
 void console_line(struct machine *m, const char *format, ...)
 {
     char text[200];
@@ -58,9 +65,7 @@ void console_line(struct machine *m, const char *format, ...)
     va_start(args, format);
     size_t n = format_vbuffer(text, sizeof(text), format, args);
     va_end(args);
-    if (m->out_mid_line) {
-        console_write(m, "\n", 1);
-    }
+    console_begin_line(m);
     console_write(m, "!! ", 3);
     console_write(m, text, MIN(n, sizeof(text) - 1));
     console_write(m, "\n", 1);

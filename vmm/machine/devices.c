@@ -2,6 +2,7 @@
 /* The devices of the machine: which there are, and the thread that serves what does not come from a
  * vCPU: timers and typed input. */
 #include "lib/hw/lapic.h"
+#include "lib/string.h"
 #include "vmm/machine/firmware.h"
 #include "vmm/machine/machine.h"
 #include "vmm/sys.h"
@@ -62,7 +63,8 @@ static bool attach(struct machine *m)
            pm_attach(&m->pm, m) && reset_attach(&m->reset, m) &&
            uart16550_attach(&m->com1, m, UART_COM1_PORT, COM1_IRQ) &&
            debugcon_attach(&m->debugcon, m) && debugexit_attach(&m->debugexit, m) &&
-           fill_fwcfg(m) && fwcfg_attach(&m->fwcfg, m);
+           pvpanic_attach(m) && pci_attach(m) && vga_attach(&m->vga, m) && fill_fwcfg(m) &&
+           fwcfg_attach(&m->fwcfg, m);
 }
 
 void devices_create(struct machine *m)
@@ -75,6 +77,20 @@ void devices_create(struct machine *m)
 
 /* --- their thread --- */
 
+/* The screen on the console, a frame around it. */
+static void show_screen(struct machine *m)
+{
+    char text[VGA_COLUMNS + 2];
+
+    console_begin_line(m);
+    for (u32 row = 0; row < VGA_ROWS; row++) {
+        text[0] = '|';
+        vga_row(&m->vga, row, text + 1);
+        console_write(m, text, strlen(text));
+        console_write(m, "\n", 1);
+    }
+}
+
 static bool held(const struct machine *m)
 {
     return __atomic_load_n(&m->shared->hold, __ATOMIC_SEQ_CST);
@@ -82,31 +98,39 @@ static bool held(const struct machine *m)
 
 /* As long as the manager wants nothing moves: whoever needs the lock waits, and a kick makes every
  * vCPU need it. */
-static void hold(const struct machine *m)
+static void hold(struct machine *m)
 {
     for (u32 i = 0; i < m->start->cpus; i++) {
         sys_vcpu_inject(m->vcpus[i].handle, 0, VCPU_INJECT_KICK, 0, 0);
     }
     while (held(m)) {
-        sys_event_wait(m->start->event, EVENT_HOLD, 0);
+        if (sys_event_wait(m->start->event, EVENT_HOLD | EVENT_SCREEN, 0) & EVENT_SCREEN) {
+            show_screen(m);
+        }
     }
 }
 
 /* One round sees all that came before it: whoever signals the event later ends the wait at once. */
 void devices_loop(struct machine *m)
 {
+    s64 events = 0;
+
     for (;;) {
         machine_lock(m);
         if (held(m)) {
             hold(m);
         }
         m->armed_ns = 0; /* nobody needs to wake this thread */
+        if (events > 0 && events & EVENT_SCREEN) {
+            show_screen(m);
+        }
         uart16550_poll(&m->com1);
         timers_run(&m->timers, host_time_ns(m));
         u64 next = timers_next(&m->timers);
         u64 deadline = next == HOST_NEVER ? 0 : host_deadline_tsc(m, next);
         m->armed_ns = next;
         machine_unlock(m);
-        sys_event_wait(m->start->event, EVENT_IN_DATA | EVENT_TIMER | EVENT_HOLD, deadline);
+        events = sys_event_wait(m->start->event,
+                                EVENT_IN_DATA | EVENT_TIMER | EVENT_SCREEN | EVENT_HOLD, deadline);
     }
 }

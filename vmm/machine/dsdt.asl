@@ -17,7 +17,8 @@ DefinitionBlock ("", "DSDT", 2, "SOCLE ", "SOCLE PC", 1)
 
     Scope (\_SB)
     {
-        // The host bridge; there are no devices behind it. Windows: ports, and memory from 3 GiB to the IOAPIC.
+        // The host bridge; there are no devices behind it. Windows: ports, and memory from 3 GiB to the IOAPIC but for
+        // the configuration space of bus 0 (PCI_ECAM of lib/hw/pci.h).
         Device (PCI0)
         {
             Name (_HID, EisaId ("PNP0A03"))
@@ -30,7 +31,7 @@ DefinitionBlock ("", "DSDT", 2, "SOCLE ", "SOCLE PC", 1)
                 WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
                     0, 0x0D00, 0xFFFF, 0, 0xF300)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
-                    0, 0xC0000000, 0xFEBFFFFF, 0, 0x3EC00000)
+                    0, 0xC0100000, 0xFEBFFFFF, 0, 0x3EB00000)
             })
         }
 
@@ -96,8 +97,19 @@ DefinitionBlock ("", "DSDT", 2, "SOCLE ", "SOCLE PC", 1)
             })
         }
 
-        // Ports that are no device to an operating system: a keyboard controller without keyboard,
-        // fast A20, debug console and exit, power management.
+        // By its port a kernel tells that it has panicked.
+        Device (PEVT)
+        {
+            Name (_HID, "QEMU0001")
+            Name (_STA, 0x0B)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x505, 0x505, 1, 1)
+            })
+        }
+
+        // What is no device to an operating system: a keyboard controller without keyboard, fast A20, debug
+        // console and exit, power management, PCI's configuration space.
         Device (PORT)
         {
             Name (_HID, EisaId ("PNP0C02"))
@@ -109,6 +121,7 @@ DefinitionBlock ("", "DSDT", 2, "SOCLE ", "SOCLE PC", 1)
                 IO (Decode16, 0xE9, 0xE9, 1, 1)
                 IO (Decode16, 0xF4, 0xF4, 1, 4)
                 IO (Decode16, 0x600, 0x600, 1, 12)
+                Memory32Fixed (ReadWrite, 0xC0000000, 0x00100000)
             })
         }
 

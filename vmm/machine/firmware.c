@@ -10,9 +10,11 @@
 #include "lib/hw/acpi_pm.h"
 #include "lib/hw/ioapic.h"
 #include "lib/hw/lapic.h"
+#include "lib/hw/pci.h"
 #include "lib/hw/reset.h"
 #include "lib/hw/rtc.h"
 #include "lib/hw/uart16550.h"
+#include "lib/hw/vga.h"
 #include "lib/string.h"
 #include "vmm/device/fwcfg.h"
 
@@ -205,7 +207,21 @@ static const struct ssdt ssdt = {
     .byte_prefix = 0x0a,
 };
 
-#define TABLES 3 /* that the root tables list */
+/* "MCFG Table Description" */
+struct mcfg {
+    struct acpi_header header;
+    u64 reserved_1, base;
+    u16 segment;
+    u8 first_bus, last_bus;
+    u32 reserved_2;
+} PACKED;
+
+static const struct mcfg mcfg = {
+    .header = HEADER("MCFG", 1, struct mcfg),
+    .base = PCI_ECAM,
+};
+
+#define TABLES 4 /* that the root tables list */
 
 struct xsdt {
     struct acpi_header header;
@@ -220,7 +236,7 @@ struct rsdt {
 _Static_assert(sizeof(struct acpi_header) == 36 && sizeof(struct rsdp) == FIRMWARE_RSDP_BYTES &&
                    sizeof(struct fadt) == 276 && offsetof(struct fadt, boot_arch) == 109 &&
                    offsetof(struct fadt, x_dsdt) == 140 && sizeof(struct facs) == 64 &&
-                   offsetof(struct madt, cpus) == 82,
+                   offsetof(struct madt, cpus) == 82 && sizeof(struct mcfg) == 60,
                "ACPI layouts");
 
 /* Where the next table goes. */
@@ -286,6 +302,13 @@ static u32 put_ssdt(struct place *p, u32 cpus)
     return put_table(p, &t.header);
 }
 
+static u32 put_mcfg(struct place *p)
+{
+    struct mcfg t = mcfg;
+
+    return put_table(p, &t.header);
+}
+
 static void put_acpi(struct place *p, u32 cpus)
 {
     struct rsdp rsdp = {
@@ -298,6 +321,7 @@ static void put_acpi(struct place *p, u32 cpus)
     xsdt.table[0] = rsdt.table[0] = put_fadt(p);
     xsdt.table[1] = rsdt.table[1] = put_madt(p, cpus);
     xsdt.table[2] = rsdt.table[2] = put_ssdt(p, cpus);
+    xsdt.table[3] = rsdt.table[3] = put_mcfg(p);
     rsdp.rsdt = put_table(p, &rsdt.header);
     rsdp.xsdt = put_table(p, &xsdt.header);
     rsdp.checksum = checksum(&rsdp, FIRMWARE_RSDP_OLD_BYTES);
@@ -420,7 +444,11 @@ static void put_mp(struct place *p, u32 cpus)
 
 /* --- BIOS data area --- */
 
-#define BDA_EQUIPMENT (BIT(1) | 1u << 9) /* an FPU, one serial port */
+#define BDA_EQUIPMENT                                                                              \
+    (BIT(1) | 2u << 4 | 1u << 9) /* FPU, 80 columns of colour, one serial port                     \
+                                  */
+
+#define VGA_MODE (3 | VGA_COLUMNS << 8)
 
 static const struct {
     u32 gpa;
@@ -430,6 +458,9 @@ static const struct {
     {0x40e,    RAM_EBDA >> 4  }, /* segment of the extended BIOS data area */
     {0x410,    BDA_EQUIPMENT  },
     {0x413,    RAM_EBDA / 1024}, /* KiB of memory below it */
+    {0x449,    VGA_MODE       }, /* and, behind it, the number of columns */
+    {0x463,    VGA_CRTC       },
+    {0x484,    VGA_ROWS - 1   }, /* the last row */
     {RAM_EBDA, 1              }, /* its size in KiB */
 };
 
@@ -449,7 +480,7 @@ bool firmware_build(const struct ram *ram, const struct firmware_args *args)
 
 bool firmware_add_items(struct fwcfg *f, const struct ram *ram, const struct firmware_args *args)
 {
-    u64 memory = RAM_BIOS;
+    u64 memory = ram->range[1].gpa;
 
     for (u32 i = 1; i < ram->count; i++) { /* what holes below 1 MiB took is counted too */
         memory += ram->range[i].bytes;

@@ -113,9 +113,8 @@ int host_console_get(struct machine *m)
 void host_end(struct machine *m, enum host_ending ending, const char *reason)
 {
     static const enum guest_end ends[] = {
-        [HOST_END_SUCCESS] = GUEST_SUCCESS,
-        [HOST_END_FAILURE] = GUEST_FAILURE,
-        [HOST_END_POWER_OFF] = GUEST_SUCCESS,
+        [HOST_END_SUCCESS] = GUEST_SUCCESS, [HOST_END_FAILURE] = GUEST_FAILURE,
+        [HOST_END_CRASH] = GUEST_CRASH,     [HOST_END_POWER_OFF] = GUEST_SUCCESS,
         [HOST_END_RESET] = GUEST_RESET,
     };
 

@@ -61,6 +61,7 @@ int host_console_get(struct machine *m);
 enum host_ending {
     HOST_END_SUCCESS,
     HOST_END_FAILURE,
+    HOST_END_CRASH,
     HOST_END_POWER_OFF, /* a success too */
     HOST_END_RESET,     /* it wants to be started again */
 };

@@ -18,11 +18,14 @@
 #include "vmm/device/i8254.h"
 #include "vmm/device/i8259.h"
 #include "vmm/device/ioapic.h"
+#include "vmm/device/pci.h"
 #include "vmm/device/pm.h"
+#include "vmm/device/pvpanic.h"
 #include "vmm/device/reset.h"
 #include "vmm/device/rtc.h"
 #include "vmm/device/testdev.h"
 #include "vmm/device/uart16550.h"
+#include "vmm/device/vga.h"
 #include "vmm/machine/emulate.h"
 #include "vmm/machine/lock.h"
 #include "vmm/machine/start.h"
@@ -64,6 +67,7 @@ struct machine {
     struct uart16550 com1;
     struct debugcon debugcon;
     struct debugexit debugexit;
+    struct vga vga;
     struct fwcfg fwcfg;
     struct testdev testdev; /* only when the configuration asks for it */
     struct vcpu vcpus[VM_MAX_CPUS];
@@ -111,6 +115,8 @@ NORETURN void devices_loop(struct machine *m);
 void console_init(struct machine *m);
 /* Text on the guest's console; the line form begins with "!! ", on a line of its own. */
 void console_write(struct machine *m, const char *text, size_t n);
+/* What follows begins a line. */
+void console_begin_line(struct machine *m);
 void console_line(struct machine *m, const char *format, ...) PRINTF(2, 3);
 /* The manager is told what has not been told yet. */
 void console_flush(struct machine *m);

@@ -18,7 +18,7 @@ void ram_layout(struct ram *r, u64 memory_bytes)
 
     r->count = 0;
     r->range[r->count++] = (struct ram_range){0, RAM_LOW_END};
-    r->range[r->count++] = (struct ram_range){RAM_BIOS, below - RAM_BIOS};
+    r->range[r->count++] = (struct ram_range){RAM_TEXT, below - RAM_TEXT};
     if (above > RAM_ABOVE) {
         r->range[r->count++] = (struct ram_range){RAM_ABOVE, above - RAM_ABOVE};
     }

@@ -2,8 +2,8 @@
 /*
  * Guest RAM: where it is, what memory maps tell the guest about it, and the one accessor through
  * which the VMM touches it. Every address is guest-controlled. Layout as on a PC: 0..640K,
- * 768K..3G, and what is left from 4G; the first MiB's last 256K are the BIOS area: shadow RAM of
- * ROMs that are not there, and firmware's tables.
+ * 736K..3G, and what is left from 4G. Of the first MiB's end 32K are the screen in text mode, and
+ * 256K the BIOS area: shadow RAM of ROMs that are not there, and firmware's tables.
  */
 #ifndef VMM_MACHINE_RAM_H
 #define VMM_MACHINE_RAM_H
@@ -14,7 +14,8 @@
 #define RAM_MAX_AREAS  4
 #define RAM_EBDA       0x9fc00ull    /* 639K: firmware's own data, as old as the PC */
 #define RAM_LOW_END    0xa0000ull    /* 640K: the hole of video memory begins */
-#define RAM_BIOS       0xc0000ull    /* and ends with the BIOS area */
+#define RAM_TEXT       0xb8000ull    /* and ends: the screen in text mode, */
+#define RAM_BIOS       0xc0000ull    /* and the BIOS area */
 #define RAM_HIGH       0x100000ull   /* memory for the guest again */
 #define RAM_HOLE       0xc0000000ull /* 3G: devices from here to 4G */
 #define RAM_ABOVE      0x100000000ull

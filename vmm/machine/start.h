@@ -99,6 +99,7 @@ struct vmm_start {
 #define EVENT_IN_DATA  BIT(1) /* the manager has written to in */
 #define EVENT_TIMER    BIT(2) /* among the process's own threads */
 #define EVENT_HOLD     BIT(3) /* the manager has changed hold */
+#define EVENT_SCREEN   BIT(4) /* the manager wants to see the screen */
 
 /* A segment of the running program. Read-only ones can be mapped again in other processes; of a
  * writable one, memory holds the contents as they were at the start. */

@@ -92,6 +92,16 @@ static void run_reset(struct manager *m, struct guest *g, const char *rest)
     guest_reset(m, g);
 }
 
+static void run_screen(struct manager *m, struct guest *g, const char *rest)
+{
+    (void)rest;
+    if (g->state != GUEST_ACTIVE) {
+        output_line(&m->out, "%s is not running", g->name);
+    } else {
+        sys_event_signal(g->child.event, EVENT_SCREEN);
+    }
+}
+
 static void run_quit(struct manager *m, struct guest *g, const char *rest)
 {
     (void)g;
@@ -117,6 +127,7 @@ static const struct command commands[] = {
     {"attach",    "NAME",      "type at a guest; Ctrl-] leads back",           run_attach   },
     {"send",      "NAME TEXT", "type a line on a guest's console",             run_send     },
     {"stats",     "NAME",      "exits, memory and CPU time of a guest",        run_stats    },
+    {"screen",    "NAME",      "what a guest shows in VGA's text mode",        run_screen   },
     {"pause",     "NAME",      "stop a guest for a while",                     run_pause    },
     {"resume",    "NAME",      "let it go on",                                 run_resume   },
     {"reset",     "NAME",      "start a guest again, also one that has ended", run_reset    },

@@ -7,73 +7,72 @@
 #include "kernel/exit.h"
 
 #include "arch/arch.h"
-#include "arch/x86/guest.h"
 #include "arch/x86/lapic.h"
 #include "arch/x86/svm/svm.h"
-#include "kernel/vm.h"
 #include "lib/hw/x86.h"
 
 /* Without a pause filter, a loop that waits may go on for 1/16384 s between two exits. */
 #define PAUSED_SHIFT 14
 
-/* What an exit code says by itself: the kind plus 1, 0: see decode(). */
+/* What an exit code says: the kind plus 1. */
 #define SKIPPED BIT(7) /* the instruction's length matters */
-static const u8 plain[0xa5] = {
+static const u8 kinds[0xa5] = {
     [0x04] = (EXIT_CR + 1) | SKIPPED, /* CR4 read */
     [0x14] = (EXIT_CR + 1) | SKIPPED, /* CR4 write */
     [0x18] = (EXIT_CR + 1) | SKIPPED, /* CR8 write */
     [0x20 ... 0x3f] = EXIT_DR + 1,    /* DR0 read to DR15 write */
-    [SVM_MC] = EXIT_NMI + 1,          /* machine check */
-    [SVM_INTR] = EXIT_INTERRUPT + 1,
-    [0x61] = EXIT_NMI + 1,               /* NMI */
-    [0x63] = EXIT_INIT + 1,              /* INIT */
-    [0x64] = EXIT_INTR_WINDOW + 1,       /* VINTR */
-    [0x72] = (EXIT_CPUID + 1) | SKIPPED, /* CPUID */
-    [SVM_IRET] = EXIT_NMI_WINDOW + 1,
+    /* intercepted, because a guest could otherwise keep the CPU busy with them for ever */
+    [SVM_DB] = EXIT_EXCEPTION + 1,
+    [SVM_AC] = EXIT_EXCEPTION + 1,
+    [SVM_MC] = EXIT_NMI + 1,
+    [0x60] = EXIT_INTERRUPT + 1,          /* INTR */
+    [0x61] = EXIT_NMI + 1,                /* NMI */
+    [0x63] = EXIT_INIT + 1,               /* INIT */
+    [0x64] = EXIT_INTR_WINDOW + 1,        /* VINTR */
+    [0x72] = (EXIT_CPUID + 1) | SKIPPED,  /* CPUID */
+    [0x74] = EXIT_NMI_WINDOW + 1,         /* IRET */
     [0x76] = (EXIT_WBINVD + 1) | SKIPPED, /* INVD */
     [SVM_PAUSE] = EXIT_PAUSE + 1,
-    [0x78] = (EXIT_HLT + 1) | SKIPPED, /* HLT */
-    [SVM_MSR] = (EXIT_RDMSR + 1) | SKIPPED,
+    [0x78] = (EXIT_HLT + 1) | SKIPPED,       /* HLT */
+    [0x7b] = EXIT_IO + 1,                    /* IN, OUT, INS, OUTS */
+    [0x7c] = (EXIT_RDMSR + 1) | SKIPPED,     /* and WRMSR */
     [0x7f] = EXIT_TRIPLE_FAULT + 1,          /* shutdown */
     [0x81] = (EXIT_HYPERCALL + 1) | SKIPPED, /* VMMCALL */
     [SVM_ICEBP] = (EXIT_EXCEPTION + 1) | SKIPPED,
     [0x89] = (EXIT_WBINVD + 1) | SKIPPED, /* WBINVD */
     [0x8d] = (EXIT_XSETBV + 1) | SKIPPED, /* XSETBV */
-    /* instructions that do not exist for a guest; RDPMC does, but there are no counters */
-    [SVM_RDPMC] = EXIT_UNDEFINED + 1,
-    [SVM_FERR] = EXIT_UNDEFINED + 1,
-    [0x73] = EXIT_UNDEFINED + 1,          /* RSM */
-    [0x7a] = EXIT_UNDEFINED + 1,          /* INVLPGA */
-    [0x80] = EXIT_UNDEFINED + 1,          /* VMRUN */
-    [0x82 ... 0x86] = EXIT_UNDEFINED + 1, /* VMLOAD to SKINIT */
-    [0x8a ... 0x8c] = EXIT_UNDEFINED + 1, /* MONITOR, MWAIT */
-    [0x8e] = EXIT_UNDEFINED + 1,          /* RDPRU */
-    [0xa0 ... 0xa4] = EXIT_UNDEFINED + 1, /* INVLPGB to TLBSYNC */
 };
 
 /* Does the CPU tell what has to be known about the instruction? */
 static bool is_told(const struct vmcb *c)
 {
-    bool next = svm_caps.features & SVM_FEATURE_NEXT_RIP;
+    bool matters = c->exit_code < ARRAY_SIZE(kinds) && kinds[c->exit_code] & SKIPPED;
+    bool is_gpr_told = c->exit_code >= SVM_DR0_READ || c->exit_info1 & CR_MOV;
 
-    if (c->exit_code >= ARRAY_SIZE(plain) || !(plain[c->exit_code] & SKIPPED)) {
-        return true;
+    return !matters || (svm_caps.features & SVM_FEATURE_NEXT_RIP && is_gpr_told);
+}
+
+/* Instructions that exit and have no kind there do not exist for a guest (RDPMC does, but there are
+ * no counters). */
+static u32 kind_of(u64 code)
+{
+    if (code < ARRAY_SIZE(kinds) && (kinds[code] || code >= SVM_RDPMC)) {
+        return kinds[code] ? (kinds[code] & ~(u32)SKIPPED) - 1 : EXIT_UNDEFINED;
     }
-    return next && (c->exit_code >= SVM_DR0_READ || c->exit_info1 & CR_MOV);
+    return code == SVM_NPF ? EXIT_NPF : code >= SVM_INVALID ? EXIT_ENTRY_FAILURE : EXIT_UNKNOWN;
 }
 
 static void decode_io(struct svm_vcpu *s, struct exit *x)
 {
     u32 info = (u32)x->qualification;
 
-    x->kind = EXIT_IO;
     x->io.port = IO_PORT(info);
     x->io.bytes = IO_BYTES(info);
     x->io.in = info & IO_IN;
     x->io.string = info & IO_STRING;
     x->io.rep = info & IO_REP;
     x->io.address_bytes = IO_ADDRESS(info);
-    s->next_rip = s->vmcb->exit_info2;
+    s->next_rip = s->vmcb.exit_info2;
 }
 
 /* The linear address is not told. */
@@ -81,94 +80,79 @@ static void decode_npf(const struct vmcb *c, struct exit *x)
 {
     u64 info = c->exit_info1;
 
-    x->kind = EXIT_NPF;
     x->npf.gpa = c->exit_info2;
-    x->npf.linear = 0;
     x->npf.access = (info & NPF_FETCH   ? VX_ACCESS_EXEC
                      : info & NPF_WRITE ? VX_ACCESS_WRITE
                                         : VX_ACCESS_READ) |
                     (info & NPF_WALK ? VX_ACCESS_WALK : 0);
 }
 
-/* Intercepted: #DB and #AC, which a guest could otherwise keep the CPU busy with for ever. */
-static void decode_exception(struct vmcb *c, struct exit *x, bool own_step)
+static void decode_exception(struct svm_vcpu *s, struct exit *x, bool own_step)
 {
-    u8 vector = (u8)(c->exit_code - SVM_EXCEPTION);
+    struct vmcb *c = &s->vmcb;
 
-    x->kind = vector == 1 || vector == 17 ? EXIT_EXCEPTION : EXIT_UNKNOWN;
-    x->exception.event = (struct event){EVENT_HWEXC, vector, vector == 17, 0, 0};
-    if (vector == 1 && own_step) {
+    if (c->exit_code == SVM_ICEBP) { /* a trap, but the exit comes before it */
+        c->rip = s->next_rip;
+        x->exception.event = (struct event){EVENT_PRIV_SWEXC, 1, false, 0, 0};
+        return;
+    }
+    x->exception.event = guest_exception((u8)(c->exit_code & 31));
+    if (c->exit_code == SVM_DB && own_step) {
         c->dr6 &= ~DR6_BS;
     }
     x->exception.debug = c->dr6 & (FIELD(3, 0) | DR6_BD | DR6_BS);
-    if (own_step && vector == 1 && !x->exception.debug) {
+    if (c->exit_code == SVM_DB && own_step && !x->exception.debug) {
         x->kind = EXIT_NMI_WINDOW;
-    }
-}
-
-static void decode_plain(struct vcpu *v, struct exit *x)
-{
-    struct svm_vcpu *s = svm_of(v);
-    struct vmcb *c = s->vmcb;
-    u64 code = c->exit_code;
-    u8 kind = code < ARRAY_SIZE(plain) ? plain[code] & ~(u8)SKIPPED : 0;
-
-    x->kind = kind ? kind - 1u : EXIT_UNKNOWN;
-    switch (code) {
-    case SVM_MSR:
-        x->kind = c->exit_info1 ? EXIT_WRMSR : EXIT_RDMSR;
-        break;
-    case SVM_INTR: /* it is pending still */
-        __asm__ volatile("sti\n\tnop\n\tcli" ::: "memory");
-        x->interrupt.vector = 0;
-        break;
-    case SVM_MC:
-        __asm__ volatile("int $18");
-        break;
-    case SVM_IRET:
-        svm_note_iret(v);
-        break;
-    case SVM_ICEBP: /* a trap, but the exit comes before it */
-        c->rip = s->next_rip;
-        x->exception.event = (struct event){EVENT_PRIV_SWEXC, 1, false, 0, 0};
-        x->exception.debug = 0;
-        break;
-    case SVM_RDPMC:
-        x->exception.event = (struct event){EVENT_HWEXC, 13, true, 0, 0};
-        break;
-    case SVM_FERR: /* as if CR0.NE were set */
-        x->exception.event = (struct event){EVENT_HWEXC, 16, false, 0, 0};
-        break;
-    default:
-        if (x->kind == EXIT_UNDEFINED) {
-            x->exception.event = (struct event){EVENT_HWEXC, 6, false, 0, 0};
-        } else if (x->kind == EXIT_CR) {
-            x->cr.number = code & 15;
-            x->cr.write = code >= SVM_CR0_WRITE;
-            x->cr.gpr = c->exit_info1 & CR_MOV ? c->exit_info1 & 15 : s->gpr;
-        }
-        break;
     }
 }
 
 static void decode(struct vcpu *v, struct exit *x, bool own_step)
 {
     struct svm_vcpu *s = svm_of(v);
-    struct vmcb *c = s->vmcb;
+    struct vmcb *c = &s->vmcb;
 
-    x->hw_reason = (u32)c->exit_code;
-    x->qualification = c->exit_info1;
-    x->rip = c->rip;
-    if (x->hw_reason == (u32)SVM_INVALID) {
-        x->kind = EXIT_ENTRY_FAILURE;
-    } else if (c->exit_code == SVM_IO) {
+    *x = (struct exit){
+        .kind = kind_of(c->exit_code),
+        .hw_reason = (u32)c->exit_code,
+        .qualification = c->exit_info1,
+        .rip = c->rip,
+    };
+    switch (x->kind) {
+    case EXIT_IO:
         decode_io(s, x);
-    } else if (c->exit_code == SVM_NPF) {
+        break;
+    case EXIT_NPF:
         decode_npf(c, x);
-    } else if (c->exit_code - SVM_EXCEPTION < 32 && c->exit_code != SVM_MC) {
-        decode_exception(c, x, own_step);
-    } else {
-        decode_plain(v, x);
+        break;
+    case EXIT_EXCEPTION:
+        decode_exception(s, x, own_step);
+        break;
+    case EXIT_UNDEFINED: /* FERR: as if CR0.NE were set */
+        x->exception.event = guest_exception(x->hw_reason == SVM_RDPMC  ? 13
+                                             : x->hw_reason == SVM_FERR ? 16
+                                                                        : 6);
+        break;
+    case EXIT_CR:
+        x->cr.number = x->hw_reason & 15;
+        x->cr.write = x->hw_reason >= SVM_CR0_WRITE;
+        x->cr.gpr = c->exit_info1 & CR_MOV ? c->exit_info1 & 15 : s->gpr;
+        break;
+    case EXIT_RDMSR:
+        x->kind = c->exit_info1 ? EXIT_WRMSR : EXIT_RDMSR;
+        break;
+    case EXIT_INTERRUPT: /* it is pending still */
+        __asm__ volatile("sti\n\tnop\n\tcli" ::: "memory");
+        break;
+    case EXIT_NMI:
+        if (x->hw_reason == SVM_MC) {
+            __asm__ volatile("int $18");
+        }
+        break;
+    case EXIT_NMI_WINDOW:
+        svm_note_iret(v);
+        break;
+    default:
+        break;
     }
 }
 
@@ -177,7 +161,7 @@ bool svm_decoded(struct vcpu *v, u32 length, u32 gpr)
     struct svm_vcpu *s = svm_of(v);
     struct exit x;
 
-    s->next_rip = s->vmcb->rip + length;
+    s->next_rip = s->vmcb.rip + length;
     s->gpr = (u8)gpr;
     decode(v, &x, false);
     return exit_settle(v, &x);
@@ -187,7 +171,7 @@ bool svm_decoded(struct vcpu *v, u32 length, u32 gpr)
 static bool enter(struct vcpu *v, struct exit *x)
 {
     struct svm_vcpu *s = svm_of(v);
-    struct vmcb *c = s->vmcb;
+    struct vmcb *c = &s->vmcb;
     const struct svm_cpu *host = cpu_this()->virt;
 
     svm_use_tag(v);
@@ -209,7 +193,7 @@ static bool enter(struct vcpu *v, struct exit *x)
         end = MIN(end, arch_tsc() + (arch_tsc_hz >> PAUSED_SHIFT));
     }
     lapic_timer_bound(end);
-    svm_enter(v, arch_pool_hpa(c).v, host->host.v);
+    svm_enter(v, arch_pool_hpa(c).v, arch_pool_hpa(host->host).v);
     v->gpr[GPR_RAX] = c->rax;
     v->cr2 = c->cr2;
     guest_fpu_sync(v);

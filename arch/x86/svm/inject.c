@@ -6,7 +6,6 @@
  */
 #include "arch/arch.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest.h"
 #include "arch/x86/lapic.h"
 #include "arch/x86/svm/svm.h"
 #include "lib/hw/x86.h"
@@ -27,13 +26,7 @@ bool svm_can_take(struct vcpu *v, enum virt_window w)
 
 void svm_set_window(struct vcpu *v, enum virt_window w, bool on)
 {
-    struct svm_vcpu *x = svm_of(v);
-
-    if (w == WINDOW_NMI) {
-        x->nmi_wanted = on;
-    } else {
-        x->window = on;
-    }
+    svm_of(v)->wanted[w] = on;
 }
 
 bool svm_try_interrupt(struct vcpu *v, u8 vector)
@@ -46,24 +39,23 @@ bool svm_try_interrupt(struct vcpu *v, u8 vector)
     return true;
 }
 
-static void intercept_iret(struct svm_vcpu *x, bool on)
+static void intercept_iret(struct vcpu *v, bool on)
 {
-    u32 bit = INTERCEPT_IRET;
+    u32 *word = &vmcb_of(v)->intercept[0], bit = INTERCEPT_IRET;
 
-    x->vmcb->intercept[0] = on ? x->vmcb->intercept[0] | bit : x->vmcb->intercept[0] & ~bit;
+    *word = on ? *word | bit : *word & ~bit;
 }
 
 void svm_mask_nmi(struct vcpu *v, bool masked)
 {
     svm_of(v)->nmi_masked = masked;
-    intercept_iret(svm_of(v), masked);
+    intercept_iret(v, masked);
 }
 
 /* The event may come from ring 3, so whatever an entry would refuse is put right here. */
 void svm_inject(struct vcpu *v, const struct event *e)
 {
-    struct svm_vcpu *x = svm_of(v);
-    struct vmcb *c = x->vmcb;
+    struct vmcb *c = vmcb_of(v);
     u32 type = e->type, vector = e->vector;
 
     if (type == EVENT_NMI) {
@@ -86,22 +78,24 @@ void svm_note_iret(struct vcpu *v)
     struct svm_vcpu *x = svm_of(v);
 
     x->iret = true;
-    x->step_rip = x->vmcb->rip;
-    intercept_iret(x, false);
+    x->step_rip = x->vmcb.rip;
+    intercept_iret(v, false);
 }
 
 void svm_arm_windows(struct vcpu *v)
 {
     struct svm_vcpu *x = svm_of(v);
     const struct apic *a = &v->apic;
-    struct vmcb *c = x->vmcb;
+    struct vmcb *c = &x->vmcb;
+    bool nmi = x->wanted[WINDOW_NMI];
     u32 vector = apic_highest(&APIC_REG(a, APIC_IRR), a->irr_words);
     u32 served = apic_highest(&APIC_REG(a, APIC_ISR), a->isr_words);
 
     if ((c->cr0 & (CR0_NW | CR0_CD)) == CR0_NW) {
         c->cr0 &= ~CR0_NW; /* an emulator lets a guest set it, and then refuses to run it */
     }
-    c->int_ctl = (u32)V_INTR_MASKING | apic_cr8(v) | (x->window ? ALWAYS_TAKEN : 0);
+    c->int_ctl =
+        (u32)V_INTR_MASKING | apic_cr8(v) | (x->wanted[WINDOW_INTERRUPT] ? ALWAYS_TAKEN : 0);
     /* Is it the TPR that holds an interrupt off? Or would even the same CR8 change it? V_IRQ with
      * its priority would tell, but for an emulator that finds equal ones enough. */
     bool held = APIC_REG(a, APIC_TPR) & 15 || (vector >> 4 > served >> 4 && !apic_next(a));
@@ -109,12 +103,12 @@ void svm_arm_windows(struct vcpu *v)
     if (c->event_inj & EVENT_VALID) {
         if (x->iret) { /* it does not run next: it will exit again */
             x->iret = false;
-            intercept_iret(x, true);
+            intercept_iret(v, true);
         }
-        if (x->nmi_wanted && !x->nmi_masked) { /* an exit right after the delivery */
+        if (nmi && !x->nmi_masked) { /* an exit right after the delivery */
             lapic_send(cpu_this()->apic_id, VECTOR_KICK);
         }
-    } else if (x->nmi_wanted && (x->iret || !x->nmi_masked)) {
+    } else if (nmi && (x->iret || !x->nmi_masked)) {
         /* Deviation: an instruction in a shadow, or an IRET that faults, shows our TF in what it
          * pushes. */
         x->stepping = true;
@@ -128,10 +122,10 @@ void svm_arm_windows(struct vcpu *v)
 static bool end_step(struct vcpu *v)
 {
     struct svm_vcpu *x = svm_of(v);
-    bool own = x->stepping && !x->step_tf, moved = x->vmcb->rip != x->step_rip;
+    bool own = x->stepping && !x->step_tf, moved = x->vmcb.rip != x->step_rip;
 
     if (own && !(x->iret && moved)) {
-        x->vmcb->rflags &= ~RFLAGS_TF;
+        x->vmcb.rflags &= ~RFLAGS_TF;
     }
     if (x->iret) {
         svm_mask_nmi(v, !moved);
@@ -140,21 +134,17 @@ static bool end_step(struct vcpu *v)
     return own;
 }
 
-/* Software events come again, because RIP is still at their instruction. */
-static bool comes_again(u32 type, u32 vector)
-{
-    return type == EVENT_SWINT || (type == EVENT_HWEXC && (vector == 3 || vector == 4));
-}
-
 bool svm_take_events(struct vcpu *v)
 {
     struct svm_vcpu *x = svm_of(v);
-    struct vmcb *c = x->vmcb;
+    struct vmcb *c = &x->vmcb;
     u32 info = c->exit_int_info, type = EVENT_TYPE(info), vector = EVENT_VECTOR(info);
+    /* software events do, because RIP is still at their instruction */
+    bool comes_again = type == EVENT_SWINT || (type == EVENT_HWEXC && (vector == 3 || vector == 4));
     bool own_step = end_step(v);
 
     c->event_inj = 0;
-    if (info & EVENT_VALID && !comes_again(type, vector)) {
+    if (info & EVENT_VALID && !comes_again) {
         v->event =
             (struct event){(u8)type, (u8)vector, info & EVENT_ERROR ? 1 : 0, 0, c->exit_int_error};
         if (type == EVENT_NMI) { /* its delivery is still to come */
@@ -162,7 +152,7 @@ bool svm_take_events(struct vcpu *v)
         }
         vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
     }
-    if (x->nmi_wanted && !x->nmi_masked) {
+    if (x->wanted[WINDOW_NMI] && !x->nmi_masked) {
         vcpu_set_hazard(v, VCPU_HAZARD_EVENT);
     }
     u32 tpr = c->int_ctl & (u32)V_TPR;

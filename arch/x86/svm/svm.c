@@ -4,7 +4,6 @@
 #include "arch/x86/svm/svm.h"
 
 #include "arch/arch.h"
-#include "arch/x86/guest.h"
 #include "arch/x86/insn.h"
 #include "arch/x86/msr.h"
 #include "kernel/cpuid.h"
@@ -30,10 +29,7 @@ struct svm_caps svm_caps;
 static u8 *maps; /* I/O, then MSRs */
 
 /* These are VMLOAD's and VMSAVE's. */
-static const u32 msrs_passed[] = {
-    MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
-    MSR_IA32_FS_BASE,     MSR_IA32_GS_BASE,      MSR_IA32_KERNEL_GS_BASE,
-};
+static const u32 msrs_passed[] = {GUEST_MSRS};
 
 /* --- the machine --- */
 
@@ -41,10 +37,8 @@ static struct svm_caps read_caps(void)
 {
     u32 r[4];
 
-    arch_cpuid(0x80000000, 0, r);
-    bool reaches = r[0] >= CPUID_SVM;
     arch_cpuid(0x80000001, 0, r);
-    if (!reaches || !(r[2] & CPUID_81_ECX_SVM)) {
+    if (!(r[2] & CPUID_81_ECX_SVM)) {
         return (struct svm_caps){0, 0};
     }
     arch_cpuid(CPUID_SVM, 0, r);
@@ -53,9 +47,7 @@ static struct svm_caps read_caps(void)
 
 static bool is_locked_off(void)
 {
-    u64 cr = rdmsr(MSR_VM_CR);
-
-    return cr & VM_CR_LOCK && cr & VM_CR_SVMDIS;
+    return !(~rdmsr(MSR_VM_CR) & (VM_CR_LOCK | VM_CR_SVMDIS));
 }
 
 /* Two bits for each MSR, in a group of 2000h each; APM 2 "MSR Intercepts". */
@@ -66,7 +58,7 @@ static void pass_msr(u32 msr)
     maps[IO_MAP_BYTES + bit / 8] &= (u8) ~(3u << bit % 8);
 }
 
-static const char *svm_preflight(void)
+static const char *svm_preflight(struct virt_machine *m)
 {
     svm_caps = read_caps();
     if (svm_caps.asids < 2) {
@@ -79,9 +71,6 @@ static const char *svm_preflight(void)
     if (!(svm_caps.features & SVM_FEATURE_NP)) {
         return "this CPU's AMD-V has no nested paging; a CPU of 2008 or later has it";
     }
-    if (guest_fpu_bytes() > PAGE_SIZE) {
-        return "this CPU's XSAVE area is larger than Socle expects";
-    }
     maps = kmem_alloc(MAPS_BYTES);
     if (!maps) {
         return "there is too little memory";
@@ -90,7 +79,15 @@ static const char *svm_preflight(void)
     for (u32 i = 0; i < ARRAY_SIZE(msrs_passed); i++) {
         pass_msr(msrs_passed[i]);
     }
-    return NULL;
+    /* a nested table is one of the CPU's own, for an access by ring 3; entry 0 of the host's PAT is
+     * write-back */
+    *m = (struct virt_machine){
+        .nested = arch_has_1g_pages() ? &pt_format_x86_1g : &pt_format_x86,
+        .nested_levels = 4,
+        .features = VIRT_FEATURE_RDTSCP | VIRT_FEATURE_INVPCID | VIRT_FEATURE_CORE_COUNT,
+        .nested_ram = PT_READ | PT_WRITE | PT_EXEC | PT_USER,
+    };
+    return guest_preflight();
 }
 
 static int svm_cpu_start(struct cpu *c)
@@ -103,53 +100,32 @@ static int svm_cpu_start(struct cpu *c)
         return E_UNSUPPORTED;
     }
     struct svm_cpu *sc = kmem_alloc(sizeof(*sc));
-    u8 *pages = kmem_alloc(2 * PAGE_SIZE);
-    if (!sc || !pages) {
-        return E_NO_MEMORY; /* the CPU stays unused: nothing is given back */
+    if (!sc) {
+        return E_NO_MEMORY;
     }
-    sc->host = arch_pool_hpa(pages);
     if (!(rdmsr(MSR_VM_CR) & VM_CR_LOCK)) {
         wrmsr(MSR_VM_CR, (rdmsr(MSR_VM_CR) & ~VM_CR_SVMDIS) | VM_CR_R_INIT);
     }
     wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) | EFER_SVME);
-    wrmsr(MSR_VM_HSAVE_PA, sc->host.v + PAGE_SIZE);
+    wrmsr(MSR_VM_HSAVE_PA, arch_pool_hpa(sc->save).v);
     write_cr4(read_cr4() | guest_fpu_cr4());
-    __asm__ volatile("vmsave %0" : : "a"(sc->host.v) : "memory");
+    __asm__ volatile("vmsave %0" : : "a"(arch_pool_hpa(sc->host).v) : "memory");
+    sc->generation = c->id + 1;
     sc->next_asid = svm_caps.asids; /* the first entry flushes what firmware may have left */
-    sc->on = true;
     c->virt = sc;
     return E_OK;
 }
 
 static void svm_cpu_stop(struct cpu *c)
 {
-    struct svm_cpu *sc = c->virt;
-
-    if (sc && sc->on) {
-        sc->on = false;
+    if (c->virt) {
+        c->virt = NULL;
         wrmsr(MSR_VM_HSAVE_PA, 0);
         wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) & ~EFER_SVME);
         if (!(rdmsr(MSR_VM_CR) & VM_CR_LOCK)) {
             wrmsr(MSR_VM_CR, rdmsr(MSR_VM_CR) & ~VM_CR_R_INIT);
         }
     }
-}
-
-/* A nested table is one of the CPU's own, for an access by ring 3. */
-static const struct pt_format *svm_nested_format(u32 *levels)
-{
-    *levels = 4;
-    return arch_has_1g_pages() ? &pt_format_x86_1g : &pt_format_x86;
-}
-
-static u64 svm_nested_ram_perm(void)
-{
-    return PT_READ | PT_WRITE | PT_EXEC | PT_USER; /* entry 0 of the host's PAT: write-back */
-}
-
-static u32 svm_features(void)
-{
-    return VIRT_FEATURE_RDTSCP | VIRT_FEATURE_INVPCID | VIRT_FEATURE_CORE_COUNT;
 }
 
 /* --- tags: a CPU gives them out one after the other; when they run out it flushes all --- */
@@ -166,29 +142,24 @@ void svm_use_tag(struct vcpu *v)
     struct svm_vcpu *x = svm_of(v);
     struct svm_cpu *sc = cpu_this()->virt;
 
-    x->vmcb->tlb_control = 0;
-    if (x->tags == sc->generation && x->tag_cpu == v->cpu && x->tags) {
+    x->vmcb.tlb_control = 0;
+    if (x->tags == sc->generation) {
         return;
     }
     if (sc->next_asid >= svm_caps.asids) {
-        sc->generation++;
+        sc->generation += MAX_CPUS;
         sc->next_asid = 1;
-        x->vmcb->tlb_control = TLB_FLUSH_ALL;
+        x->vmcb.tlb_control = TLB_FLUSH_ALL;
     }
-    x->vmcb->asid = sc->next_asid++;
+    x->vmcb.asid = sc->next_asid++;
     x->tags = sc->generation;
-    x->tag_cpu = v->cpu;
 }
 
 /* --- vCPUs --- */
 
 static void svm_vcpu_destroy(struct vcpu *v)
 {
-    struct svm_vcpu *x = svm_of(v);
-
-    kmem_free(x->vmcb);
-    kmem_free(x);
-    v->backend = NULL;
+    kmem_free(v->backend);
 }
 
 static void init_controls(struct vcpu *v)
@@ -207,6 +178,8 @@ static void init_controls(struct vcpu *v)
     c->msr_map = c->io_map + IO_MAP_BYTES;
     c->nested_control = NESTED_PAGING;
     c->nested_cr3 = v->vm->npt.root;
+    c->cr0 = CR0_CD | CR0_NW;
+    c->efer = EFER_SVME;
     c->pat = PAT_AFTER_RESET;
 }
 
@@ -218,13 +191,7 @@ static int svm_vcpu_create(struct vcpu *v)
         return E_NO_MEMORY;
     }
     v->backend = x;
-    x->vmcb = kmem_alloc(2 * PAGE_SIZE);
-    if (!x->vmcb) {
-        svm_vcpu_destroy(v);
-        return E_NO_MEMORY;
-    }
-    v->fpu = x->vmcb + 1;
-    x->vmcb->cr0 = CR0_CD | CR0_NW;
+    v->fpu = x->fpu;
     guest_fpu_reset(v);
     init_controls(v);
     svm_reset(v);
@@ -233,28 +200,21 @@ static int svm_vcpu_create(struct vcpu *v)
 
 static void svm_load(struct vcpu *v)
 {
-    guest_fpu_load(v);
-    svm_debug_load(v);
+    guest_load(v);
+    wrmsr(MSR_IA32_DEBUGCTL, svm_of(v)->debugctl);
 }
 
 static void svm_unload(struct vcpu *v)
 {
-    guest_fpu_unload(v);
-    svm_debug_unload(v);
+    guest_unload(v);
+    wrmsr(MSR_IA32_DEBUGCTL, 0);
 }
 
 /* The SYSCALL MSRs and CR2 are the guest's only while it runs. */
-static void svm_msrs_enter(struct vcpu *v)
+static void svm_switch_msrs(struct vcpu *v, bool to_guest)
 {
     if (v->tsc_aux) {
-        wrmsr(MSR_IA32_TSC_AUX, v->tsc_aux);
-    }
-}
-
-static void svm_msrs_leave(struct vcpu *v)
-{
-    if (v->tsc_aux) {
-        wrmsr(MSR_IA32_TSC_AUX, 0);
+        wrmsr(MSR_IA32_TSC_AUX, to_guest ? v->tsc_aux : 0);
     }
 }
 
@@ -269,17 +229,12 @@ const struct virt virt_svm = {
     .preflight = svm_preflight,
     .cpu_start = svm_cpu_start,
     .cpu_stop = svm_cpu_stop,
-    .nested_format = svm_nested_format,
-    .nested_ram_perm = svm_nested_ram_perm,
-    .features = svm_features,
     .vcpu_create = svm_vcpu_create,
     .vcpu_destroy = svm_vcpu_destroy,
     .reset = svm_reset,
-    .start = svm_start,
     .load = svm_load,
     .unload = svm_unload,
-    .msrs_leave = svm_msrs_leave,
-    .msrs_enter = svm_msrs_enter,
+    .switch_msrs = svm_switch_msrs,
     .run = svm_run,
     .decoded = svm_decoded,
     .advance = svm_advance,
@@ -287,11 +242,11 @@ const struct virt virt_svm = {
     .read = svm_read,
     .write = svm_write,
     .write_owned = svm_write_owned,
-    .give_debug = svm_give_debug,
-    .get_state = svm_get_state,
-    .set_state = svm_set_state,
+    .intercept_debug = svm_intercept_debug,
+    .get_segment = svm_get_segment,
+    .set_segment = svm_set_segment,
+    .set_cr = svm_set_cr,
     .apic_mode = svm_nothing,
-    .apic_sync = svm_nothing,
     .timer_changed = svm_nothing,
     .can_take = svm_can_take,
     .set_window = svm_set_window,

@@ -3,39 +3,39 @@
 #ifndef ARCH_X86_SVM_SVM_H
 #define ARCH_X86_SVM_SVM_H
 
+#include "arch/x86/guest.h"
 #include "arch/x86/svm/vmcb.h"
 #include "kernel/vcpu.h"
 #include "kernel/virt.h"
 #include "lib/types.h"
 
-/* Of one vCPU: vcpu.backend. */
+/* Of one vCPU, two pages: vcpu.backend. */
 struct svm_vcpu {
-    struct vmcb *vmcb;
-    u64 tags;        /* svm_cpu.generation that its ASID is of; 0: it has none */
-    s32 tag_cpu;     /* and the CPU */
-    bool checked;    /* the VMCB passed its first consistency check */
-    bool debug_live; /* DR0 to DR3 of the CPU are the guest's while it is resident */
-    bool mce;        /* CR4.MCE as the guest sees it; in truth it is always set */
-    bool window;     /* an interrupt waits until the guest can take it */
-    bool paused;     /* a PAUSE has exited, and is let through */
+    struct vmcb vmcb;
+    u8 fpu[GUEST_FPU_BYTES];
+    u64 tags;       /* svm_cpu.generation that its ASID is of; 0: it has none */
+    bool checked;   /* the VMCB passed its first consistency check */
+    bool mce;       /* CR4.MCE as the guest sees it; in truth it is always set */
+    bool paused;    /* a PAUSE has exited, and is let through */
+    bool wanted[2]; /* by enum virt_window: one waits until the guest can take it */
     u64 debugctl;
     u64 next_rip; /* behind the instruction that exited */
     u8 gpr;       /* of a MOV CR, as ring 3 has told */
 
     /* NMIs (inject.c) */
-    bool nmi_wanted; /* one waits until the guest can take it */
     bool nmi_masked; /* one is being handled: the next IRET exits */
     bool iret;       /* that IRET, at step_rip, is what runs next */
     bool stepping, step_tf;
     u64 step_rip;
 };
+_Static_assert(sizeof(struct svm_vcpu) <= 2 * PAGE_SIZE, "svm_vcpu");
 
 /* Of one CPU: cpu.virt. */
 struct svm_cpu {
-    hpa_t host;     /* a page of VMSAVE's for VMLOAD; VM_HSAVE is the next one */
-    u64 generation; /* of ASIDs; a new one begins with a flush of all */
+    u8 host[PAGE_SIZE]; /* VMSAVE's, for VMLOAD */
+    u8 save[PAGE_SIZE]; /* VM_HSAVE_PA: the CPU's own */
+    u64 generation;     /* of ASIDs, no other CPU has it; a new one begins with a flush of all */
     u32 next_asid;
-    bool on;
 };
 
 /* The same on all CPUs; written once by preflight: CPUID 8000000ah. */
@@ -44,10 +44,9 @@ extern struct svm_caps {
     u32 features; /* SVM_FEATURE_* */
 } svm_caps;
 
-#define SVM_FEATURE_NP             BIT(0)
-#define SVM_FEATURE_NEXT_RIP       BIT(3)
-#define SVM_FEATURE_DECODE_ASSISTS BIT(7)
-#define SVM_FEATURE_PAUSE_FILTER   BIT(10)
+#define SVM_FEATURE_NP           BIT(0)
+#define SVM_FEATURE_NEXT_RIP     BIT(3)
+#define SVM_FEATURE_PAUSE_FILTER BIT(10)
 
 static inline struct svm_vcpu *svm_of(struct vcpu *v)
 {
@@ -56,7 +55,7 @@ static inline struct svm_vcpu *svm_of(struct vcpu *v)
 
 static inline struct vmcb *vmcb_of(struct vcpu *v)
 {
-    return svm_of(v)->vmcb;
+    return &svm_of(v)->vmcb;
 }
 
 /* svm.c: v's cached translations, of both levels, are forgotten before its next entry; and what
@@ -69,13 +68,11 @@ u64 svm_read(struct vcpu *v, enum virt_reg r);
 void svm_write(struct vcpu *v, enum virt_reg r, u64 value);
 bool svm_write_owned(struct vcpu *v, enum virt_reg r, u64 value);
 u32 svm_code_mode(struct vcpu *v, u64 *cr3);
-void svm_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups);
-int svm_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups);
+void svm_get_segment(struct vcpu *v, u32 i, struct vcpu_seg *s);
+void svm_set_segment(struct vcpu *v, u32 i, const struct vcpu_seg *s);
+int svm_set_cr(struct vcpu *v, const struct vcpu_state *s);
 void svm_reset(struct vcpu *v);
-void svm_start(struct vcpu *v, u8 vector);
-void svm_debug_load(struct vcpu *v);
-void svm_debug_unload(struct vcpu *v);
-void svm_give_debug(struct vcpu *v);
+void svm_intercept_debug(struct vcpu *v, bool on);
 void svm_advance(struct vcpu *v, u32 bytes);
 
 /* inject.c */

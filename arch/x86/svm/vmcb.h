@@ -21,12 +21,11 @@
 #define INTERCEPT_VMRUN BIT(0) /* word 1: must be set */
 
 /* int_ctl */
-#define V_TPR     FIELD(7, 0)
-#define V_IRQ     BIT(8)
-#define V_PRIO(n) ((u32)(n) << 16)
-#define V_IGN_TPR BIT(20)
-#define V_INTR_MASKING                                                                             \
-    BIT(24) /* RFLAGS.IF and CR8 are the guest's own; interrupts obey the host's IF */
+#define V_TPR            FIELD(7, 0)
+#define V_IRQ            BIT(8)
+#define V_PRIO(n)        ((u32)(n) << 16)
+#define V_IGN_TPR        BIT(20)
+#define V_INTR_MASKING   BIT(24) /* guests have an IF and a CR8 of their own; ours holds off */
 
 #define INT_STATE_SHADOW BIT(0)
 #define NESTED_PAGING    BIT(0)
@@ -93,18 +92,15 @@ _Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "vmcb");
 /* Exit codes that more is done about than the table in exit.c says. */
 #define SVM_CR0_WRITE 0x10
 #define SVM_DR0_READ  0x20
-#define SVM_EXCEPTION 0x40 /* + vector */
-#define SVM_MC        (SVM_EXCEPTION + 18)
-#define SVM_INTR      0x60
+#define SVM_DB        0x41 /* exceptions: 40h + vector */
+#define SVM_AC        0x51
+#define SVM_MC        0x52
 #define SVM_RDPMC     0x6f
-#define SVM_IRET      0x74
 #define SVM_PAUSE     0x77
-#define SVM_IO        0x7b
-#define SVM_MSR       0x7c
 #define SVM_FERR      0x7e
 #define SVM_ICEBP     0x88
 #define SVM_NPF       0x400
-#define SVM_INVALID   0xffffffff /* and above it, what the CPU likes */
+#define SVM_INVALID   0xffffffffu /* and above it, what the CPU likes */
 
 /* exit_info1 */
 #define IO_IN         BIT(0)

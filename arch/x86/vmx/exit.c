@@ -5,6 +5,7 @@
 #include "kernel/exit.h"
 
 #include "arch/arch.h"
+#include "arch/x86/guest.h"
 #include "arch/x86/insn.h"
 #include "arch/x86/vmx/controls.h"
 #include "arch/x86/vmx/vmcs.h"
@@ -183,8 +184,7 @@ static void decode(struct vcpu *v, struct exit *x)
     u8 kind = reason < ARRAY_SIZE(plain_kinds) ? plain_kinds[reason] : 0;
     x->kind = kind ? kind - 1u : EXIT_UNKNOWN;
     if (x->kind == EXIT_UNDEFINED) {
-        bool gp = reason == REASON_RDPMC;
-        x->exception.event = (struct event){EVENT_HWEXC, gp ? 13 : 6, gp, 0, 0};
+        x->exception.event = guest_exception(reason == REASON_RDPMC ? 13 : 6);
     }
 }
 

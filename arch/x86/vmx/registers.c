@@ -3,54 +3,10 @@
  * whenever it runs. */
 #include "arch/arch.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest.h"
 #include "arch/x86/insn.h"
 #include "arch/x86/msr.h"
-#include "arch/x86/vmx/controls.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
-
-/* --- debug registers: a guest that never touches them costs nothing --- */
-
-static void set_intercept(struct vmx_vcpu *x, bool on)
-{
-    x->proc = on ? x->proc | (u32)PROC_MOV_DR_EXITING : x->proc & ~(u32)PROC_MOV_DR_EXITING;
-    vmcs_write32(PROC_CONTROLS, x->proc);
-}
-
-void vmx_give_debug(struct vcpu *v)
-{
-    struct vmx_vcpu *x = vmx_of(v);
-
-    if (!x->debug_live) {
-        x->debug_live = true;
-        guest_debug_load(v);
-        set_intercept(x, false);
-    }
-}
-
-void vmx_debug_load(struct vcpu *v)
-{
-    if (vmx_of(v)->debug_live) {
-        guest_debug_load(v);
-    }
-}
-
-void vmx_debug_unload(struct vcpu *v)
-{
-    struct vmx_vcpu *x = vmx_of(v);
-
-    if (!x->debug_live) {
-        return;
-    }
-    guest_debug_save(v);
-    if (!(vmcs_read(GUEST_DR7) & 0xff)) {
-        x->debug_live = false; /* no breakpoint is armed: wait for the next MOV DR */
-        set_intercept(x, true);
-    }
-}
-
-/* --- SYSCALL MSRs, KERNEL_GS_BASE, TSC_AUX and CR2 --- */
 
 bool vmx_msrs_live(const struct vcpu *v)
 {
@@ -67,7 +23,7 @@ void vmx_syscall_load(struct vcpu *v)
     vmx_of(v)->syscall_live = true;
 }
 
-void vmx_msrs_enter(struct vcpu *v)
+static void msrs_enter(struct vcpu *v)
 {
     if (vmcs_read64(GUEST_EFER) & EFER_SCE) {
         vmx_syscall_load(v);
@@ -79,7 +35,7 @@ void vmx_msrs_enter(struct vcpu *v)
     write_cr2(v->cr2);
 }
 
-void vmx_msrs_leave(struct vcpu *v)
+static void msrs_leave(struct vcpu *v)
 {
     struct arch_cpu *a = cpu_arch(cpu_this());
 
@@ -97,4 +53,9 @@ void vmx_msrs_leave(struct vcpu *v)
         wrmsr(MSR_IA32_KERNEL_GS_BASE, 0); /* ring 3's */
         lgdt(&gdt);
     }
+}
+
+void vmx_switch_msrs(struct vcpu *v, bool to_guest)
+{
+    (to_guest ? msrs_enter : msrs_leave)(v);
 }

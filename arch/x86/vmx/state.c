@@ -98,7 +98,7 @@ u64 vmx_read(struct vcpu *v, enum virt_reg r)
     case VIRT_CS_L:
         return vmcs_read32(GUEST_CS_ACCESS) >> 13 & 1;
     case VIRT_DR6:
-        return vmx_of(v)->debug_live ? read_dr6() : v->dr6;
+        return v->debug_live ? read_dr6() : v->dr6;
     case VIRT_CR2:
         return vmx_msrs_live(v) ? read_cr2() : v->cr2;
     case VIRT_XCR0:
@@ -145,7 +145,7 @@ void vmx_write(struct vcpu *v, enum virt_reg r, u64 value)
         break;
     case VIRT_DR6:
         v->dr6 = value;
-        if (x->debug_live) {
+        if (v->debug_live) {
             write_dr6(value);
         }
         break;
@@ -196,24 +196,32 @@ bool vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value)
     return false;
 }
 
-/* --- segments: ES to TR are in the order of the encodings --- */
+/* --- segments: ES to TR, and GDTR and IDTR, are in the order of the encodings --- */
 
 #define SEGMENT_FIELD(name, i) ((enum vmcs_field)(VMCS_GUEST_ES_##name + 2 * (i)))
+_Static_assert(VMCS_GUEST_IDTR_BASE == SEGMENT_FIELD(BASE, VIRT_IDTR), "segments");
+_Static_assert(VMCS_GUEST_IDTR_LIMIT == SEGMENT_FIELD(LIMIT, VIRT_IDTR), "segments");
 
-static void write_segment(u32 i, const struct vcpu_seg *s)
+void vmx_set_segment(struct vcpu *v, u32 i, const struct vcpu_seg *s)
 {
-    vmwrite(SEGMENT_FIELD(SELECTOR, i), s->selector);
+    (void)v;
     vmwrite(SEGMENT_FIELD(BASE, i), s->base);
     vmwrite(SEGMENT_FIELD(LIMIT, i), s->limit);
-    vmwrite(SEGMENT_FIELD(ACCESS, i), s->access);
+    if (i < SEG_COUNT) {
+        vmwrite(SEGMENT_FIELD(SELECTOR, i), s->selector);
+        vmwrite(SEGMENT_FIELD(ACCESS, i), s->access);
+    }
 }
 
-static void read_segment(u32 i, struct vcpu_seg *s)
+void vmx_get_segment(struct vcpu *v, u32 i, struct vcpu_seg *s)
 {
-    s->selector = (u16)vmread(SEGMENT_FIELD(SELECTOR, i));
+    (void)v;
     s->base = vmread(SEGMENT_FIELD(BASE, i));
     s->limit = (u32)vmread(SEGMENT_FIELD(LIMIT, i));
-    s->access = (u32)vmread(SEGMENT_FIELD(ACCESS, i));
+    if (i < SEG_COUNT) {
+        s->selector = (u16)vmread(SEGMENT_FIELD(SELECTOR, i));
+        s->access = (u32)vmread(SEGMENT_FIELD(ACCESS, i));
+    }
 }
 
 /* --- PAE page directory pointers --- */
@@ -239,48 +247,16 @@ static int load_pdptes(struct vcpu *v, u64 cr3)
     return E_OK;
 }
 
-/* --- groups --- */
-
-static int set_sys(struct vcpu *v, const struct vcpu_state *s)
+int vmx_set_cr(struct vcpu *v, const struct vcpu_state *s)
 {
     bool pae32 = s->cr0 & CR0_PG && s->cr4 & CR4_PAE && !(s->efer & EFER_LMA);
     if (pae32 && load_pdptes(v, s->cr3) != E_OK) {
         return E_INVAL;
     }
-    for (u32 i = 0; i < SEG_COUNT; i++) {
-        write_segment(i, &s->seg[i]);
-    }
-    vmcs_write(GUEST_GDTR_BASE, s->gdt_base);
-    vmcs_write32(GUEST_GDTR_LIMIT, s->gdt_limit);
-    vmcs_write(GUEST_IDTR_BASE, s->idt_base);
-    vmcs_write32(GUEST_IDTR_LIMIT, s->idt_limit);
     write_cr0_guest(s->cr0);
     write_cr4_guest(v, s->cr4);
     vmx_flush_linear(v);
     return E_OK;
-}
-
-int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups)
-{
-    if (!guest_state_check(v, s, groups) || (groups & VCPU_STATE_SYS && set_sys(v, s) != E_OK)) {
-        return E_INVAL;
-    }
-    guest_set_state(v, s, groups);
-    return E_OK;
-}
-
-void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
-{
-    guest_get_state(v, s, groups);
-    if (groups & VCPU_STATE_SYS) {
-        for (u32 i = 0; i < SEG_COUNT; i++) {
-            read_segment(i, &s->seg[i]);
-        }
-        s->gdt_base = vmcs_read(GUEST_GDTR_BASE);
-        s->gdt_limit = vmcs_read32(GUEST_GDTR_LIMIT);
-        s->idt_base = vmcs_read(GUEST_IDTR_BASE);
-        s->idt_limit = vmcs_read32(GUEST_IDTR_LIMIT);
-    }
 }
 
 u32 vmx_code_mode(struct vcpu *v, u64 *cr3)
@@ -293,23 +269,10 @@ u32 vmx_code_mode(struct vcpu *v, u64 *cr3)
     return vmcs_read(GUEST_CR4) & CR4_LA57 ? VX_ACCESS_CODE64 | VX_ACCESS_LA57 : VX_ACCESS_CODE64;
 }
 
-void vmx_reset_state(struct vcpu *v)
+void vmx_reset(struct vcpu *v)
 {
-    struct vcpu_state s;
-
-    guest_init_state(v, &s);
     vmcs_write(CR0_MASK, cr0_owned());
     vmcs_write(CR4_MASK, cr4_owned(v));
-    ASSERT(vmx_set_state(v, &s, GUEST_INIT_GROUPS) == E_OK);
-    vmcs_write(GUEST_DR7, DR7_FIXED);
-    vmcs_write64(GUEST_DEBUGCTL, 0);
+    guest_reset(v);
     vmcs_write(GUEST_PENDING_DEBUG, 0);
-}
-
-void vmx_start(struct vcpu *v, u8 vector)
-{
-    (void)v;
-    vmcs_write16(GUEST_CS_SELECTOR, (u32)vector << 8);
-    vmcs_write(GUEST_CS_BASE, (u64)vector << 12);
-    vmcs_write(GUEST_RIP, 0);
 }

@@ -30,10 +30,7 @@ struct vmx_msrs vmx_msrs;
 static hpa_t io_bitmap_a, io_bitmap_b, msr_bitmap;
 
 /* These are switched by the VMCS itself, or (KERNEL_GS_BASE) with the vCPU's SYSCALL MSRs. */
-static const u32 msrs_passed[] = {
-    MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
-    MSR_IA32_FS_BASE,     MSR_IA32_GS_BASE,      MSR_IA32_KERNEL_GS_BASE,
-};
+static const u32 msrs_passed[] = {GUEST_MSRS};
 
 /* --- tags: a VPID per vCPU --- */
 
@@ -112,15 +109,51 @@ static hpa_t page_of_ones(void)
     return page;
 }
 
-static const char *vmx_preflight(void)
+/*
+ * On many CPUs a guest that changes the size of a page it executes from can raise a machine check,
+ * which stops the whole machine, if EPT maps that page with a large leaf (Intel: "Machine Check
+ * Error Avoidance on Page Size Change"). Those that say they cannot, emulators, and machines that
+ * are guests themselves (their hypervisor's concern) get large leaves.
+ */
+static bool needs_small_leaves(void)
+{
+    u32 l0[4], l1[4], l7[4];
+
+    arch_cpuid(0, 0, l0);
+    arch_cpuid(1, 0, l1);
+    arch_cpuid(7, 0, l7);
+    if (boot_info.flags & BOOT_FLAG_EMULATOR || l1[2] & BIT(31)) {
+        return false;
+    }
+    bool told = l0[0] >= 7 && l7[3] & BIT(29); /* IA32_ARCH_CAPABILITIES is there */
+    return !told || !(rdmsr(MSR_IA32_ARCH_CAP) & ARCH_CAP_NO_PSCHANGE);
+}
+
+static void describe(struct virt_machine *m)
+{
+    static struct pt_format small;
+    u32 proc2 = vmx_caps.proc2;
+
+    *m = (struct virt_machine){
+        .nested = vmx_caps.ept_1g ? &pt_format_ept_1g : &pt_format_ept,
+        .nested_levels = vmx_caps.ept_levels,
+        .features = (proc2 & PROC2_ENABLE_RDTSCP ? VIRT_FEATURE_RDTSCP : 0) |
+                    (proc2 & PROC2_ENABLE_INVPCID ? VIRT_FEATURE_INVPCID : 0),
+        .nested_ram = PT_READ | PT_WRITE | PT_EXEC | PT_MEMTYPE(MEMTYPE_WB),
+    };
+    if (needs_small_leaves()) {
+        small = pt_format_ept;
+        small.largest_leaf = 0;
+        m->nested = &small;
+    }
+}
+
+static const char *vmx_preflight(struct virt_machine *m)
 {
     const char *missing = compute_caps(&vmx_caps, &vmx_msrs);
 
     if (missing) {
         return has_vmx() ? missing : virt_absent;
-    }
-    if (guest_fpu_bytes() > PAGE_SIZE) {
-        return "this CPU's XSAVE area is larger than Socle expects";
     }
     io_bitmap_a = page_of_ones();
     io_bitmap_b = page_of_ones();
@@ -134,7 +167,8 @@ static const char *vmx_preflight(void)
     if (!vmx_apicv_init(msr_bitmap)) {
         return "there is too little memory";
     }
-    return NULL;
+    describe(m);
+    return guest_preflight();
 }
 
 /* A page that begins with the revision identifier: VMXON region or VMCS. */
@@ -206,50 +240,6 @@ static void vmx_cpu_stop(struct cpu *c)
         vmxoff();
         write_cr4(read_cr4() & ~CR4_VMXE);
     }
-}
-
-/*
- * On many CPUs a guest that changes the size of a page it executes from can raise a machine check,
- * which stops the whole machine, if EPT maps that page with a large leaf (Intel: "Machine Check
- * Error Avoidance on Page Size Change"). Those that say they cannot, emulators, and machines that
- * are guests themselves (their hypervisor's concern) get large leaves.
- */
-static bool needs_small_leaves(void)
-{
-    u32 l0[4], l1[4], l7[4];
-
-    arch_cpuid(0, 0, l0);
-    arch_cpuid(1, 0, l1);
-    arch_cpuid(7, 0, l7);
-    if (boot_info.flags & BOOT_FLAG_EMULATOR || l1[2] & BIT(31)) {
-        return false;
-    }
-    bool told = l0[0] >= 7 && l7[3] & BIT(29); /* IA32_ARCH_CAPABILITIES is there */
-    return !told || !(rdmsr(MSR_IA32_ARCH_CAP) & ARCH_CAP_NO_PSCHANGE);
-}
-
-static const struct pt_format *vmx_nested_format(u32 *levels)
-{
-    static struct pt_format small;
-
-    *levels = vmx_caps.ept_levels;
-    if (needs_small_leaves()) {
-        small = pt_format_ept;
-        small.largest_leaf = 0;
-        return &small;
-    }
-    return vmx_caps.ept_1g ? &pt_format_ept_1g : &pt_format_ept;
-}
-
-static u64 vmx_nested_ram_perm(void)
-{
-    return PT_READ | PT_WRITE | PT_EXEC | PT_MEMTYPE(MEMTYPE_WB);
-}
-
-static u32 vmx_features(void)
-{
-    return (vmx_caps.proc2 & PROC2_ENABLE_RDTSCP ? VIRT_FEATURE_RDTSCP : 0) |
-           (vmx_caps.proc2 & PROC2_ENABLE_INVPCID ? VIRT_FEATURE_INVPCID : 0);
 }
 
 /* --- a vCPU --- */
@@ -385,7 +375,7 @@ static int vmx_vcpu_create(struct vcpu *v)
     init_controls(v);
     init_host(v);
     vmcs_write(CR0_SHADOW, CR0_CD | CR0_NW);
-    vmx_reset_state(v);
+    vmx_reset(v);
     vmcs_write64(GUEST_PAT, PAT_AFTER_RESET);
     vmcs_write32(GUEST_SYSENTER_CS, 0);
     vmcs_write(GUEST_SYSENTER_ESP, 0);
@@ -395,14 +385,6 @@ static int vmx_vcpu_create(struct vcpu *v)
         make_current(c->resident);
     }
     return E_OK;
-}
-
-/* INIT, on a vCPU that may have run. */
-static void vmx_vcpu_reset(struct vcpu *v)
-{
-    vmcs_write(GUEST_DR7, DR7_FIXED);
-    vmx_debug_unload(v); /* the registers are not the guest's any more */
-    vmx_reset_state(v);
 }
 
 /* What a tag may still remember here from an earlier stay, or of an earlier user of the tag or of
@@ -447,15 +429,21 @@ static void vmx_load(struct vcpu *v)
         x->last_cpu = (s32)c->id;
         forget_tags(x);
     }
-    guest_fpu_load(v);
-    vmx_debug_load(v);
+    guest_load(v);
 }
 
 static void vmx_unload(struct vcpu *v)
 {
-    guest_fpu_unload(v);
-    vmx_debug_unload(v);
+    guest_unload(v);
     make_inactive(v);
+}
+
+static void vmx_intercept_debug(struct vcpu *v, bool on)
+{
+    struct vmx_vcpu *x = vmx_of(v);
+
+    x->proc = on ? x->proc | (u32)PROC_MOV_DR_EXITING : x->proc & ~(u32)PROC_MOV_DR_EXITING;
+    vmcs_write32(PROC_CONTROLS, x->proc);
 }
 
 const struct virt virt_vmx = {
@@ -463,26 +451,22 @@ const struct virt virt_vmx = {
     .preflight = vmx_preflight,
     .cpu_start = vmx_cpu_start,
     .cpu_stop = vmx_cpu_stop,
-    .nested_format = vmx_nested_format,
-    .nested_ram_perm = vmx_nested_ram_perm,
-    .features = vmx_features,
     .vcpu_create = vmx_vcpu_create,
     .vcpu_destroy = vmx_vcpu_destroy,
-    .reset = vmx_vcpu_reset,
-    .start = vmx_start,
+    .reset = vmx_reset,
     .load = vmx_load,
     .unload = vmx_unload,
-    .msrs_leave = vmx_msrs_leave,
-    .msrs_enter = vmx_msrs_enter,
+    .switch_msrs = vmx_switch_msrs,
     .run = vmx_run,
     .advance = vmx_advance,
     .code_mode = vmx_code_mode,
     .read = vmx_read,
     .write = vmx_write,
     .write_owned = vmx_write_owned,
-    .give_debug = vmx_give_debug,
-    .get_state = vmx_get_state,
-    .set_state = vmx_set_state,
+    .intercept_debug = vmx_intercept_debug,
+    .get_segment = vmx_get_segment,
+    .set_segment = vmx_set_segment,
+    .set_cr = vmx_set_cr,
     .apic_mode = vmx_apic_mode,
     .apic_sync = vmx_apic_sync,
     .timer_changed = vmx_arm_timer,

@@ -13,7 +13,6 @@
 struct vmx_vcpu {
     hpa_t vmcs;
     u16 vpid;          /* 0: none */
-    bool debug_live;   /* DR0 to DR3 and DR6 of the CPU are the guest's while it is resident */
     bool syscall_live; /* STAR, LSTAR and FMASK of the CPU are the guest's */
     bool checked;      /* the VMCS passed its first consistency check */
     u32 proc;          /* the control field's current value */
@@ -47,18 +46,14 @@ u64 vmx_read(struct vcpu *v, enum virt_reg r);
 void vmx_write(struct vcpu *v, enum virt_reg r, u64 value);
 bool vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value);
 u32 vmx_code_mode(struct vcpu *v, u64 *cr3);
-void vmx_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups);
-int vmx_set_state(struct vcpu *v, const struct vcpu_state *s, u32 groups);
-/* Guest state after INIT, into the current VMCS and v; and the start that follows a SIPI. */
-void vmx_reset_state(struct vcpu *v);
-void vmx_start(struct vcpu *v, u8 vector);
+void vmx_set_segment(struct vcpu *v, u32 i, const struct vcpu_seg *s);
+void vmx_get_segment(struct vcpu *v, u32 i, struct vcpu_seg *s);
+int vmx_set_cr(struct vcpu *v, const struct vcpu_state *s);
+/* Guest state after INIT, into the current VMCS and v. */
+void vmx_reset(struct vcpu *v);
 
-/* registers.c: debug registers, and the SYSCALL MSRs, which ring 3 uses, too. */
-void vmx_debug_load(struct vcpu *v);
-void vmx_debug_unload(struct vcpu *v);
-void vmx_give_debug(struct vcpu *v);
-void vmx_msrs_enter(struct vcpu *v);
-void vmx_msrs_leave(struct vcpu *v);
+/* registers.c: the SYSCALL MSRs, which ring 3 uses, too. */
+void vmx_switch_msrs(struct vcpu *v, bool to_guest);
 /* Are v's KERNEL_GS_BASE and CR2 in the CPU? */
 bool vmx_msrs_live(const struct vcpu *v);
 /* The guest's EFER.SCE is on: its STAR, LSTAR and FMASK must be in the CPU. */
