@@ -17,11 +17,9 @@
 bool svm_can_take(struct vcpu *v, enum virt_window w)
 {
     const struct vmcb *c = vmcb_of(v);
+    bool on = w == WINDOW_NMI ? !svm_of(v)->nmi_masked : (bool)(c->rflags & RFLAGS_IF);
 
-    if (c->event_inj & EVENT_VALID || c->int_state & INT_STATE_SHADOW) {
-        return false;
-    }
-    return w == WINDOW_NMI ? !svm_of(v)->nmi_masked : (bool)(c->rflags & RFLAGS_IF);
+    return on && !(c->event_inj & EVENT_VALID) && !(c->int_state & INT_STATE_SHADOW);
 }
 
 void svm_set_window(struct vcpu *v, enum virt_window w, bool on)
@@ -29,19 +27,21 @@ void svm_set_window(struct vcpu *v, enum virt_window w, bool on)
     svm_of(v)->wanted[w] = on;
 }
 
+/* As a virtual interrupt, not an injected event: QEMU's VMRUN delivers one of those, and the same
+ * again when its thread has to stop before the next exit. */
 bool svm_try_interrupt(struct vcpu *v, u8 vector)
 {
-    if (!svm_can_take(v, WINDOW_INTERRUPT)) {
-        svm_set_window(v, WINDOW_INTERRUPT, true);
-        return false;
-    }
-    vmcb_of(v)->event_inj = vector | (u32)EVENT_VALID;
-    return true;
+    struct svm_vcpu *x = svm_of(v);
+
+    x->taken = svm_can_take(v, WINDOW_INTERRUPT);
+    x->vmcb.int_vector = vector;
+    x->wanted[WINDOW_INTERRUPT] |= !x->taken;
+    return x->taken;
 }
 
-static void intercept_iret(struct vcpu *v, bool on)
+static void intercept(struct vcpu *v, u32 bit, bool on)
 {
-    u32 *word = &vmcb_of(v)->intercept[0], bit = INTERCEPT_IRET;
+    u32 *word = &vmcb_of(v)->intercept[0];
 
     *word = on ? *word | bit : *word & ~bit;
 }
@@ -49,7 +49,7 @@ static void intercept_iret(struct vcpu *v, bool on)
 void svm_mask_nmi(struct vcpu *v, bool masked)
 {
     svm_of(v)->nmi_masked = masked;
-    intercept_iret(v, masked);
+    intercept(v, INTERCEPT_IRET, masked);
 }
 
 /* The event may come from ring 3, so whatever an entry would refuse is put right here. */
@@ -79,7 +79,7 @@ void svm_note_iret(struct vcpu *v)
 
     x->iret = true;
     x->step_rip = x->vmcb.rip;
-    intercept_iret(v, false);
+    intercept(v, INTERCEPT_IRET, false);
 }
 
 void svm_arm_windows(struct vcpu *v)
@@ -94,16 +94,17 @@ void svm_arm_windows(struct vcpu *v)
     if ((c->cr0 & (CR0_NW | CR0_CD)) == CR0_NW) {
         c->cr0 &= ~CR0_NW; /* an emulator lets a guest set it, and then refuses to run it */
     }
-    c->int_ctl =
-        (u32)V_INTR_MASKING | apic_cr8(v) | (x->wanted[WINDOW_INTERRUPT] ? ALWAYS_TAKEN : 0);
+    bool virtual = x->taken || x->wanted[WINDOW_INTERRUPT];
+    c->int_ctl = (u32)V_INTR_MASKING | apic_cr8(v) | (virtual ? ALWAYS_TAKEN : 0);
+    intercept(v, INTERCEPT_VINTR, !x->taken);
     /* Is it the TPR that holds an interrupt off? Or would even the same CR8 change it? V_IRQ with
      * its priority would tell, but for an emulator that finds equal ones enough. */
     bool held = APIC_REG(a, APIC_TPR) & 15 || (vector >> 4 > served >> 4 && !apic_next(a));
     c->cr_writes = CR4_WRITES | (held ? CR8_WRITES : 0);
-    if (c->event_inj & EVENT_VALID) {
+    if (x->taken || c->event_inj & EVENT_VALID) {
         if (x->iret) { /* it does not run next: it will exit again */
             x->iret = false;
-            intercept_iret(v, true);
+            intercept(v, INTERCEPT_IRET, true);
         }
         if (nmi && !x->nmi_masked) { /* an exit right after the delivery */
             lapic_send(cpu_this()->apic_id, VECTOR_KICK);
@@ -138,12 +139,16 @@ bool svm_take_events(struct vcpu *v)
 {
     struct svm_vcpu *x = svm_of(v);
     struct vmcb *c = &x->vmcb;
-    u32 info = c->exit_int_info, type = EVENT_TYPE(info), vector = EVENT_VECTOR(info);
+    /* not taken: another exit came first, or in QEMU (which misnames it) one during its delivery */
+    bool still = x->taken && c->int_ctl & V_IRQ;
+    u32 info = still ? c->int_vector | (u32)EVENT_VALID : c->exit_int_info;
+    u32 type = EVENT_TYPE(info), vector = EVENT_VECTOR(info);
     /* software events do, because RIP is still at their instruction */
     bool comes_again = type == EVENT_SWINT || (type == EVENT_HWEXC && (vector == 3 || vector == 4));
     bool own_step = end_step(v);
 
     c->event_inj = 0;
+    x->taken = false;
     if (info & EVENT_VALID && !comes_again) {
         v->event =
             (struct event){(u8)type, (u8)vector, info & EVENT_ERROR ? 1 : 0, 0, c->exit_int_error};

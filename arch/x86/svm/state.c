@@ -6,7 +6,6 @@
 #include "kernel/exit.h"
 #include "kernel/log.h"
 #include "lib/hw/x86.h"
-#include "lib/string.h"
 
 #define ALL_DEBUG_REGISTERS 0xffff
 #define PENDING_ENABLED     BIT(12) /* of vcpu_state.pending_debug: a breakpoint was met */
@@ -193,12 +192,8 @@ void svm_get_segment(struct vcpu *v, u32 i, struct vcpu_seg *s)
         /* CPL is not in SS here, and after a null selector SS has none */
         access = (access & ~(u32)FIELD(6, 5)) | (u32)vmcb_of(v)->cpl << 5;
     }
-    *s = (struct vcpu_seg){
-        .base = from->base,
-        .limit = from->limit,
-        .access = access | (a & ATTR_P ? 0 : (u32)SEG_AR_UNUSABLE),
-        .selector = from->selector,
-    };
+    access |= a & ATTR_P ? 0 : (u32)SEG_AR_UNUSABLE;
+    *s = (struct vcpu_seg){from->base, from->limit, access, from->selector, {0}};
 }
 
 int svm_set_cr(struct vcpu *v, const struct vcpu_state *s)
@@ -213,6 +208,5 @@ void svm_reset(struct vcpu *v)
     struct svm_vcpu *x = svm_of(v);
 
     guest_reset(v);
-    memset(x->wanted, 0, sizeof(x->wanted));
-    x->iret = x->stepping = false;
+    x->wanted[WINDOW_INTERRUPT] = x->wanted[WINDOW_NMI] = x->iret = x->stepping = false;
 }

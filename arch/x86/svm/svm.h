@@ -17,6 +17,7 @@ struct svm_vcpu {
     bool checked;   /* the VMCB passed its first consistency check */
     bool mce;       /* CR4.MCE as the guest sees it; in truth it is always set */
     bool paused;    /* a PAUSE has exited, and is let through */
+    bool taken;     /* the guest takes the interrupt of vmcb.int_vector at the next entry */
     bool wanted[2]; /* by enum virt_window: one waits until the guest can take it */
     u64 debugctl;
     u64 next_rip; /* behind the instruction that exited */

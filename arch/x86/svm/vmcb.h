@@ -16,6 +16,7 @@
     (FIELD(6, 0) /* VMRUN to SKINIT */ |                                                           \
      FIELD(14, 8) /* ICEBP, WBINVD, MONITOR, MWAIT, XSETBV, RDPRU */)
 #define INTERCEPTS_2    (FIELD(1, 0) /* INVLPGB */ | FIELD(4, 3) /* MCOMMIT, TLBSYNC */)
+#define INTERCEPT_VINTR BIT(4)
 #define INTERCEPT_IRET  BIT(20)
 #define INTERCEPT_PAUSE BIT(23)
 #define INTERCEPT_VMRUN BIT(0) /* word 1: must be set */
