@@ -101,6 +101,9 @@ enum {
      * groups are stored or read */
     SYS_VCPU_GET,
     SYS_VCPU_SET,
+    /* (h:vcpu CONTROL, buffer of VCPU_REPORT_BYTES): the CPU's own control structure of the vCPU,
+     * by which its thread can tell why an entry fails. Host addresses in it are no secret. */
+    SYS_VCPU_REPORT,
     /* (h:vcpu CONTROL, vector, VCPU_INJECT_*, error code, cr2) */
     SYS_VCPU_INJECT,
     /* (h:vcpu CONTROL, VCPU_APIC_WRITE or 0 | offset in the APIC page, value) -> the value read, 0
@@ -270,14 +273,14 @@ enum vcpu_exit_kind {
     VX_ENTRY_FAILURE, /* state that the CPU refuses. a = hardware reason, b = qualification */
     VX_UNKNOWN,       /* an exit nobody handles. a = hardware reason, b = qualification */
     VX_NO_MEMORY,     /* first touch of lazy memory and none was left. a = gpa */
-    VX_KICKED,        /* VCPU_INJECT_KICK; nothing happened in the guest */
-    VX_INTA,          /* the vCPU takes an interrupt from the PIC: acknowledge it and answer with
-                         VALUE, the vector. RETRY: there is none any more */
-    VX_DECODE,        /* the CPU does not tell enough about the instruction at RIP: answer with its
-                         length (VCPU_RUN_LENGTH) and, of a MOV to or from a control register, the
-                         general one (VCPU_RUN_GPR). RETRY: the guest runs it again. a = hardware
-                         reason */
-    VX_EOI,           /* a level-triggered interrupt has ended. a = vector; nothing to answer */
+    VX_KICKED, /* VCPU_INJECT_KICK, or SYS_VCPU_REPORT has news; nothing happened in the guest */
+    VX_INTA,   /* the vCPU takes an interrupt from the PIC: acknowledge it and answer with
+                  VALUE, the vector. RETRY: there is none any more */
+    VX_DECODE, /* the CPU does not tell enough about the instruction at RIP: answer with its
+                  length (VCPU_RUN_LENGTH) and, of a MOV to or from a control register, the
+                  general one (VCPU_RUN_GPR). RETRY: the guest runs it again. a = hardware
+                  reason */
+    VX_EOI,    /* a level-triggered interrupt has ended. a = vector; nothing to answer */
 };
 
 #define VCPU_APIC_WRITE BIT(31) /* SYS_VCPU_APIC: with the offset */
@@ -372,6 +375,13 @@ enum vcpu_activity {
     VCPU_ACTIVE,
     VCPU_HALTED,    /* HLT was executed */
     VCPU_WAIT_SIPI, /* after INIT, and from the beginning but for vCPU 0 */
+};
+
+/* SYS_VCPU_REPORT: its first word says what follows. */
+#define VCPU_REPORT_BYTES 2048
+enum vcpu_report_kind {
+    VCPU_REPORT_NONE,
+    VCPU_REPORT_VMX, /* struct vmx_report, lib/hw/vmcs.h */
 };
 
 #define VCPU_INJECT_EXCEPTION  0      /* vector 0..31 as an exception (merged with one in flight) */

@@ -271,7 +271,7 @@ bool exit_may_report(struct vcpu *v)
 
 static enum exit_action on_impossible(struct vcpu *v, struct exit *x)
 {
-    if (exit_may_report(v)) {
+    if (virt->dump && exit_may_report(v)) {
         virt->dump(v);
     }
     return user(v, x->kind == EXIT_ENTRY_FAILURE ? VX_ENTRY_FAILURE : VX_UNKNOWN, x->hw_reason,

@@ -46,6 +46,7 @@ static const struct {
     [SYS_VCPU_CREATE] = {sys_vcpu_create,    LOCKED,   OBJECT_VM,      RIGHT_CONTROL},
     [SYS_VCPU_GET] = {sys_vcpu_get,       UNLOCKED, OBJECT_NONE,    0            },
     [SYS_VCPU_SET] = {sys_vcpu_set,       UNLOCKED, OBJECT_NONE,    0            },
+    [SYS_VCPU_REPORT] = {sys_vcpu_report,    UNLOCKED, OBJECT_NONE,    0            },
     [SYS_VCPU_INJECT] = {sys_vcpu_inject,    UNLOCKED, OBJECT_VCPU,    RIGHT_CONTROL},
     [SYS_VCPU_APIC] = {sys_vcpu_apic,      UNLOCKED, OBJECT_NONE,    0            },
     [SYS_CONSOLE_WRITE] = {sys_console_write,  UNLOCKED, OBJECT_SYSTEM,  RIGHT_WRITE  },

@@ -42,6 +42,7 @@ s64 sys_vm_line(const struct call *k);
 s64 sys_vcpu_create(const struct call *k);
 s64 sys_vcpu_get(const struct call *k);
 s64 sys_vcpu_set(const struct call *k);
+s64 sys_vcpu_report(const struct call *k);
 s64 sys_vcpu_inject(const struct call *k);
 s64 sys_vcpu_apic(const struct call *k);
 

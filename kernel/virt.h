@@ -149,7 +149,10 @@ struct virt {
     /* Nested translations of v->vm may be stale on this CPU: drop them. */
     void (*flush)(struct vcpu *v);
 
-    /* To the kernel log: all guest and control state; why an entry failed. */
+    /* The CPU's own control structure of v, for SYS_VCPU_REPORT: VCPU_REPORT_BYTES, zeroed before.
+     */
+    void (*fill_report)(struct vcpu *v, void *report);
+    /* To the kernel log: all guest and control state; why an entry failed. NULL: ring 3 does. */
     void (*dump)(struct vcpu *v);
 };
 

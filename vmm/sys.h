@@ -138,6 +138,11 @@ static inline s64 sys_vcpu_set(handle_t vcpu, const struct vcpu_state *state, u6
     return sys_call(SYS_VCPU_SET, vcpu, (u64)state, groups, 0, 0, 0);
 }
 
+static inline s64 sys_vcpu_report(handle_t vcpu, void *report)
+{
+    return sys_call(SYS_VCPU_REPORT, vcpu, (u64)report, 0, 0, 0, 0);
+}
+
 static inline s64 sys_vcpu_inject(handle_t vcpu, u64 vector, u64 flags, u64 error, u64 cr2)
 {
     return sys_call(SYS_VCPU_INJECT, vcpu, vector, flags, error, cr2, 0);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "arch/x86/vmx/caps.h"
-#include "arch/x86/vmx/controls.h"
+#include "lib/hw/vmx.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SOURCES: kernel/cr.c arch/x86/vmx/check.c arch/x86/vmx/check_guest.c */
+/* SOURCES: kernel/cr.c vmm/machine/vmx_check.c vmm/machine/vmx_check_guest.c */
 /*
  * Control registers: whatever sequence of MOV to CR0 and CR4, WRMSR of EFER and far jumps a guest
  * tries, the values that are taken make a state that a CPU can be in, by a second opinion: the
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "arch/x86/vmx/check.h"
-#include "arch/x86/vmx/controls.h"
+#include "lib/hw/vmx.h"
 #include "kernel/cr.h"
 #include "lib/hw/x86.h"
 

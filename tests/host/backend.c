@@ -331,6 +331,12 @@ static void fake_flush(struct vcpu *v)
     backend.flushes++;
 }
 
+static void fake_report(struct vcpu *v, void *report)
+{
+    check_resident(v);
+    *(u64 *)report = VCPU_REPORT_VMX;
+}
+
 static void fake_dump(struct vcpu *v)
 {
     check_resident(v);
@@ -362,6 +368,7 @@ const struct virt virt_vmx = {
     .inject = fake_inject,
     .try_interrupt = fake_try_interrupt,
     .flush = fake_flush,
+    .fill_report = fake_report,
     .dump = fake_dump,
 };
 

@@ -110,7 +110,8 @@ static void one_call(struct fuzzer *f)
     if (a[5] & 1) {
         u32 at = number == SYS_PROCESS_INFO || number == SYS_THREAD_CREATE ||
                          number == SYS_VM_STATS || number == SYS_VCPU_GET ||
-                         number == SYS_VCPU_SET || number == SYS_CONSOLE_WRITE
+                         number == SYS_VCPU_SET || number == SYS_VCPU_REPORT ||
+                         number == SYS_CONSOLE_WRITE
                      ? 1
                      : 0;
         a[at] = (u64)f->buffer;

@@ -2,6 +2,7 @@
 /* Virtual machines and vCPUs from ring 3, used wrongly; and one that runs a few instructions. */
 #include "tests/ring3/ring3.h"
 
+#include "lib/hw/vmcs.h"
 #include "lib/string.h"
 
 #define WINDOW      (CHILD_FREE + 32 * SIZE_1G)
@@ -60,6 +61,8 @@ static void arguments(struct child_page *page)
     EXPECT(page, sys_call(SYS_VCPU_GET, vcpu, 0xffff800000000000, VCPU_STATE_ALL, 0, 0, 0),
            E_FAULT);
     EXPECT(page, sys_call(SYS_VCPU_SET, vcpu, 8, VCPU_STATE_ALL, 0, 0, 0), E_FAULT);
+    EXPECT(page, sys_call(SYS_VCPU_REPORT, vcpu, 0xffff800000000000, 0, 0, 0, 0), E_FAULT);
+    EXPECT(page, sys_call(SYS_VCPU_REPORT, vcpu, 8, 0, 0, 0, 0), E_FAULT);
     EXPECT(page, sys_vcpu_get(vcpu, &state, VCPU_STATE_ALL), 0);
     EXPECT(page, (s64)state.rip, 0xfff0);
     EXPECT(page, (s64)state.seg[SEG_CS].base, 0xffff0000);
@@ -122,6 +125,10 @@ static void run(struct child_page *page)
     handle_t vm = make_vm(page, 1), vcpu;
     struct vcpu_state state;
     struct vcpu_exit exit;
+    union {
+        u64 kind, bytes[VCPU_REPORT_BYTES / sizeof(u64)];
+        struct vmx_report vmx;
+    } report;
 
     EXPECT(page, sys_vm_memory(vm, GPA(RAM), 4 * PAGE_SIZE, VM_MEMORY_LAZY), 0);
     EXPECT(page, map_window(vm, RAM, 4 * PAGE_SIZE, MAP_READ | MAP_EXEC), E_INVAL);
@@ -159,6 +166,11 @@ static void run(struct child_page *page)
     EXPECT(page, sys_vcpu_set(vcpu, &state, VCPU_STATE_ALL), 0);
     EXPECT(page, sys_vcpu_run(vcpu, 0, 0, &exit), VX_MMIO);
     child_check(page, exit.a == 0xfffffff0, "MMIO at %lx", exit.a);
+    EXPECT(page, sys_vcpu_report(vcpu, &report), 0);
+    child_check(page,
+                report.kind != VCPU_REPORT_VMX ||
+                    report.vmx.fields.value[VMCS_INDEX_GUEST_CS_BASE] == 0xffff0000,
+                "a report: kind %lu", report.kind);
     /* states that no CPU has */
     state.cr0 = 0x80000000; /* PG without PE */
     s64 e = sys_vcpu_set(vcpu, &state, VCPU_STATE_SYS);

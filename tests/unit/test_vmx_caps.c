@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "arch/x86/vmx/caps.h"
-#include "arch/x86/vmx/controls.h"
+#include "lib/hw/vmx.h"
 #include "lib/hw/x86.h"
 
 /* Emulated CPUs of Bochs 3.0 by model, then a real Skylake. */

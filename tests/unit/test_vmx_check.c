@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SOURCES: arch/x86/vmx/check.c arch/x86/vmx/check_guest.c kernel/cr.c */
+/* SOURCES: vmm/machine/vmx_check.c vmm/machine/vmx_check_guest.c */
 /* The rules of VM entry: good states pass, and each broken rule is named. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "arch/x86/vmx/check.h"
-#include "arch/x86/vmx/controls.h"
+#include "vmm/machine/vmx_check.h"
+#include "lib/hw/vmx.h"
 #include "kernel/abi.h"
 #include "kernel/event.h"
 #include "lib/hw/x86.h"

@@ -225,6 +225,7 @@ static u64 settle(struct vcpu *v, s64 kind, struct vcpu_exit *x, u64 *value)
     case VX_DECODE:
         return describe(v);
     case VX_KICKED: /* it may be held */
+        report_start(v);
         machine_lock(v->machine);
         machine_unlock(v->machine);
         return VCPU_RUN_RETRY;
@@ -238,10 +239,12 @@ static u64 settle(struct vcpu *v, s64 kind, struct vcpu_exit *x, u64 *value)
     case VX_TRIPLE_FAULT:
         crash(v, "triple fault");
     case VX_ENTRY_FAILURE:
+        report_refusal(v, x->a);
         crash(v, "the CPU refuses the guest's state (reason %lx, qualification %lx)", x->a, x->b);
     case VX_NO_MEMORY:
         crash(v, "no memory is left for guest-physical address %lx", x->a);
     case VX_UNKNOWN:
+        report_refusal(v, x->a);
         crash(v, "unknown VM exit (reason %lx, qualification %lx)", x->a, x->b);
     default:
         broken(v, "vcpu_run", kind);
@@ -255,6 +258,7 @@ void vcpu_loop(struct vcpu *v)
     u64 value = 0;
     struct vcpu_exit x;
 
+    report_start(v);
     for (;;) {
         s64 kind = sys_vcpu_run(v->handle, flags, value, &x);
 

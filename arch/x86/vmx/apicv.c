@@ -4,7 +4,7 @@
  * else, the kernel's own way remains. SDM 3C "APIC Virtualization and Virtual Interrupts". */
 #include "arch/arch.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/vmx/controls.h"
+#include "lib/hw/vmx.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/boot.h"
@@ -100,7 +100,7 @@ void vmx_apic_mode(struct vcpu *v)
         vmcs_write64(MSR_BITMAP, msr_bitmap[on].v);
         vmcs_write32(PIN_CONTROLS, vmx_caps.pin | (posted ? (u32)PIN_POSTED_INTR : 0));
         __atomic_store_n(&v->apic.posted, posted, __ATOMIC_SEQ_CST);
-        x->checked = false;
+        vcpu_set_hazard(v, VCPU_HAZARD_KICK); /* ring 3 may want to look at it */
     }
     if (!on) {
         return;

@@ -2,7 +2,7 @@
 /* Control words as data: what we want, what we cannot do without, and what must stay off. */
 #include "arch/x86/vmx/caps.h"
 
-#include "arch/x86/vmx/controls.h"
+#include "lib/hw/vmx.h"
 #include "lib/hw/x86.h"
 
 /* A control word: want is taken where the CPU has it; every bit of need must then be set, no bit of

@@ -6,18 +6,8 @@
 #ifndef ARCH_X86_VMX_CAPS_H
 #define ARCH_X86_VMX_CAPS_H
 
+#include "lib/hw/vmcs.h"
 #include "lib/types.h"
-
-/* The MSRs as read; those that BASIC or a control says are absent are 0. */
-struct vmx_msrs {
-    u64 feature_control;
-    u64 basic;
-    u64 pin, proc, exit, entry; /* the TRUE ones where BASIC has them */
-    u64 proc2;
-    u64 misc;
-    u64 cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
-    u64 ept_vpid;
-};
 
 struct vmx_caps {
     u32 revision;                      /* of VMXON regions and VMCSs */

@@ -7,7 +7,7 @@
 #include "arch/arch.h"
 #include "arch/x86/guest.h"
 #include "arch/x86/insn.h"
-#include "arch/x86/vmx/controls.h"
+#include "lib/hw/vmx.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/log.h"
@@ -231,10 +231,6 @@ void vmx_entry_failed(struct vcpu *v)
     v->exit.kind = VX_ENTRY_FAILURE;
     v->exit.a = REASON_ENTRY_FAILURE | error << 16;
     v->exit.b = 0;
-    if (exit_may_report(v)) {
-        klog("VM entry failed: %s (%u)", vmx_instruction_error(error), error);
-        vmx_dump(v);
-    }
 }
 
 void vmx_run(struct vcpu *v)
@@ -245,10 +241,6 @@ void vmx_run(struct vcpu *v)
     if (UNLIKELY(cr3 != x->host_cr3)) { /* run by another process than last time */
         x->host_cr3 = cr3;
         vmcs_write(HOST_CR3, cr3);
-    }
-    if (UNLIKELY(!x->checked)) {
-        x->checked = true;
-        vmx_check_own(v);
     }
     vmx_arm_timer(v);
     vmx_enter(v);

@@ -5,7 +5,7 @@
  * compiler saves no registers, and the rare cases are functions of their own.
  */
 #include "arch/arch.h"
-#include "arch/x86/vmx/controls.h"
+#include "lib/hw/vmx.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/cpuid.h"

@@ -3,7 +3,7 @@
 #include "arch/arch.h"
 #include "arch/x86/guest.h"
 #include "arch/x86/insn.h"
-#include "arch/x86/vmx/controls.h"
+#include "lib/hw/vmx.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/cpuid.h"

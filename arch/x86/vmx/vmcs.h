@@ -6,7 +6,7 @@
 #ifndef ARCH_X86_VMX_VMCS_H
 #define ARCH_X86_VMX_VMCS_H
 
-#include "arch/x86/vmx/fields.h"
+#include "lib/hw/vmcs.h"
 #include "lib/types.h"
 
 /* Panics. Reached from the accessors below by a jump that the compiler does not know of, so a
@@ -29,19 +29,6 @@ static inline u64 vmread(enum vmcs_field field)
                      : [field] "r"((u64)field)
                      : "cc");
     return value;
-}
-
-/* VMCS_INSTRUCTION_ERROR, or 0: for the report of a failed access, which a failure must not call
- * again. */
-static inline u64 vmcs_last_error(void)
-{
-    u64 error = 0;
-
-    __asm__ volatile("vmread %[field], %[value]"
-                     : [value] "+r"(error)
-                     : [field] "r"((u64)VMCS_INSTRUCTION_ERROR)
-                     : "cc");
-    return error;
 }
 
 /* For the report of a failure: 0 when this fails, too. */

@@ -7,7 +7,7 @@
 #include "arch/x86/guest.h"
 #include "arch/x86/insn.h"
 #include "arch/x86/msr.h"
-#include "arch/x86/vmx/controls.h"
+#include "lib/hw/vmx.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "kernel/boot.h"
 #include "kernel/cpuid.h"
@@ -475,5 +475,5 @@ const struct virt virt_vmx = {
     .inject = vmx_inject,
     .try_interrupt = vmx_try_interrupt,
     .flush = vmx_flush,
-    .dump = vmx_dump,
+    .fill_report = vmx_fill_report,
 };

@@ -4,7 +4,7 @@
 #define ARCH_X86_VMX_VMX_H
 
 #include "arch/x86/vmx/caps.h"
-#include "arch/x86/vmx/fields.h"
+#include "lib/hw/vmcs.h"
 #include "kernel/vcpu.h"
 #include "kernel/virt.h"
 #include "lib/types.h"
@@ -14,7 +14,6 @@ struct vmx_vcpu {
     hpa_t vmcs;
     u16 vpid;          /* 0: none */
     bool syscall_live; /* STAR, LSTAR and FMASK of the CPU are the guest's */
-    bool checked;      /* the VMCS passed its first consistency check */
     u32 proc;          /* the control field's current value */
     u64 eoi_exits[4];  /* likewise */
     u64 eptp;
@@ -92,15 +91,7 @@ u32 vmx_exit_fast(struct vcpu *v);
 u32 vmx_exit_slow(struct vcpu *v, u32 fast_answer);
 void vmx_entry_failed(struct vcpu *v);
 
-/* dump.c, to the kernel log: all state, and each rule of SDM 3C "VM Entries" that the VMCS breaks.
- */
-void vmx_dump(struct vcpu *v);
-/* Before the first entry of a vCPU: only the rules for control and host fields, which we alone
- * write. */
-void vmx_check_own(struct vcpu *v);
-
-/* names.c: "CPUID"; "?" for a reason that is not in the list. */
-const char *vmx_reason_name(u32 reason);
-const char *vmx_instruction_error(u32 error);
+/* report.c: struct vmx_report. */
+void vmx_fill_report(struct vcpu *v, void *report);
 
 #endif

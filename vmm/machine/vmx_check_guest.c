@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The checks of the guest-state area. SDM 3C "Checks on the Guest State Area". */
-#include "arch/x86/vmx/check.h"
+#include "vmm/machine/vmx_check.h"
 
-#include "arch/x86/vmx/controls.h"
 #include "kernel/abi.h"
-#include "kernel/cr.h"
-#include "kernel/event.h"
+#include "lib/hw/vmx.h"
 #include "lib/hw/x86.h"
 
 /* Segment access rights */
@@ -49,12 +47,12 @@ static void check_registers(struct vmx_check *c, const struct guest *g)
              "reserved bits are 0");
         RULE(c, !(SNAP(c, GUEST_DR7) >> 32), GUEST_DR7, "bits 63:32 are 0");
     }
-    RULE(c, address_canonical(SNAP(c, GUEST_SYSENTER_ESP)), GUEST_SYSENTER_ESP,
+    RULE(c, vmx_check_canonical(SNAP(c, GUEST_SYSENTER_ESP)), GUEST_SYSENTER_ESP,
          "a canonical address");
-    RULE(c, address_canonical(SNAP(c, GUEST_SYSENTER_EIP)), GUEST_SYSENTER_EIP,
+    RULE(c, vmx_check_canonical(SNAP(c, GUEST_SYSENTER_EIP)), GUEST_SYSENTER_EIP,
          "a canonical address");
     if (g->entry & ENTRY_LOAD_PAT) {
-        RULE(c, pat_check(SNAP(c, GUEST_PAT)), GUEST_PAT, "eight memory types");
+        RULE(c, vmx_check_pat(SNAP(c, GUEST_PAT)), GUEST_PAT, "eight memory types");
     }
     if (g->entry & ENTRY_LOAD_EFER) {
         RULE(c, !(g->efer & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)), GUEST_EFER,
@@ -197,14 +195,14 @@ static void check_segments(struct vmx_check *c, const struct guest *g)
     if (!g->v86 && !g->unrestricted) {
         rule(c, (ss->selector & 3) == (cs->selector & 3), ss, "RPL equals that of CS");
     }
-    vmx_check_rule(c, address_canonical(seg[SEG_FS].base), "GUEST_FS", seg[SEG_FS].base,
+    vmx_check_rule(c, vmx_check_canonical(seg[SEG_FS].base), "GUEST_FS", seg[SEG_FS].base,
                    "base is canonical");
-    vmx_check_rule(c, address_canonical(seg[SEG_GS].base), "GUEST_GS", seg[SEG_GS].base,
+    vmx_check_rule(c, vmx_check_canonical(seg[SEG_GS].base), "GUEST_GS", seg[SEG_GS].base,
                    "base is canonical");
 
     rule(c, tr->usable, tr, "usable");
     vmx_check_rule(c, !(tr->selector & 4), tr->name, tr->selector, "a selector of the GDT");
-    vmx_check_rule(c, address_canonical(tr->base), tr->name, tr->base, "base is canonical");
+    vmx_check_rule(c, vmx_check_canonical(tr->base), tr->name, tr->base, "base is canonical");
     rule(c, AR_TYPE(tr->access) == 11 || (AR_TYPE(tr->access) == 3 && !g->ia32e), tr, "a busy TSS");
     rule(c, !(tr->access & AR_S) && tr->access & AR_P, tr, "a present system segment");
     rule(c, !(tr->access & AR_RESERVED), tr, "reserved bits are 0");
@@ -212,7 +210,7 @@ static void check_segments(struct vmx_check *c, const struct guest *g)
     if (ldtr->usable) {
         vmx_check_rule(c, !(ldtr->selector & 4), ldtr->name, ldtr->selector,
                        "a selector of the GDT");
-        vmx_check_rule(c, address_canonical(ldtr->base), ldtr->name, ldtr->base,
+        vmx_check_rule(c, vmx_check_canonical(ldtr->base), ldtr->name, ldtr->base,
                        "base is canonical");
         rule(c, AR_TYPE(ldtr->access) == 2, ldtr, "an LDT");
         rule(c, !(ldtr->access & AR_S) && ldtr->access & AR_P, ldtr, "a present system segment");
@@ -228,18 +226,19 @@ static void check_tables_rip_rflags(struct vmx_check *c, const struct guest *g)
     u64 rip = SNAP(c, GUEST_RIP), info = SNAP(c, ENTRY_INTR_INFO);
     bool is_64 = g->ia32e && SNAP(c, GUEST_CS_ACCESS) & AR_L;
 
-    RULE(c, address_canonical(SNAP(c, GUEST_GDTR_BASE)), GUEST_GDTR_BASE, "a canonical address");
-    RULE(c, address_canonical(SNAP(c, GUEST_IDTR_BASE)), GUEST_IDTR_BASE, "a canonical address");
+    RULE(c, vmx_check_canonical(SNAP(c, GUEST_GDTR_BASE)), GUEST_GDTR_BASE, "a canonical address");
+    RULE(c, vmx_check_canonical(SNAP(c, GUEST_IDTR_BASE)), GUEST_IDTR_BASE, "a canonical address");
     RULE(c, !(SNAP(c, GUEST_GDTR_LIMIT) >> 16), GUEST_GDTR_LIMIT, "16 bits");
     RULE(c, !(SNAP(c, GUEST_IDTR_LIMIT) >> 16), GUEST_IDTR_LIMIT, "16 bits");
-    RULE(c, is_64 ? address_canonical(rip) : !(rip >> 32), GUEST_RIP,
+    RULE(c, is_64 ? vmx_check_canonical(rip) : !(rip >> 32), GUEST_RIP,
          "canonical in 64-bit mode, else 32 bits");
     RULE(c, !(g->rflags & RFLAGS_RESERVED) && g->rflags & RFLAGS_FIXED, GUEST_RFLAGS,
          "reserved bits are 0, bit 1 is 1");
     RULE(c, !g->v86 || (!g->ia32e && g->cr0 & CR0_PE), GUEST_RFLAGS,
          "VM only in protected mode, never in IA-32e mode");
     RULE(c,
-         !(info & INTR_INFO_VALID) || INTR_INFO_TYPE(info) != EVENT_EXTINT || g->rflags & RFLAGS_IF,
+         !(info & INTR_INFO_VALID) || INTR_INFO_TYPE(info) != INTR_TYPE_EXTINT ||
+             g->rflags & RFLAGS_IF,
          GUEST_RFLAGS, "IF for an external interrupt");
 }
 
@@ -261,7 +260,7 @@ static void check_activity(struct vmx_check *c, u64 blocked)
 static void check_interruptibility(struct vmx_check *c, const struct guest *g)
 {
     u64 blocked = SNAP(c, GUEST_INTERRUPTIBILITY), info = SNAP(c, ENTRY_INTR_INFO);
-    u32 type = info & INTR_INFO_VALID ? INTR_INFO_TYPE(info) : EVENT_NONE;
+    u32 type = info & INTR_INFO_VALID ? INTR_INFO_TYPE(info) : INTR_TYPE_NONE;
     bool virtual_nmis = SNAP(c, PIN_CONTROLS) & PIN_VIRTUAL_NMIS;
 
     check_activity(c, blocked);
@@ -269,10 +268,11 @@ static void check_interruptibility(struct vmx_check *c, const struct guest *g)
     RULE(c, (blocked & 3) != 3, GUEST_INTERRUPTIBILITY, "not STI and MOV SS both");
     RULE(c, g->rflags & RFLAGS_IF || !(blocked & BLOCKED_BY_STI), GUEST_INTERRUPTIBILITY,
          "STI needs RFLAGS.IF");
-    RULE(c, type != EVENT_EXTINT || !(blocked & 3), GUEST_INTERRUPTIBILITY,
+    RULE(c, type != INTR_TYPE_EXTINT || !(blocked & 3), GUEST_INTERRUPTIBILITY,
          "an external interrupt is not blocked");
-    RULE(c, type != EVENT_NMI || !(blocked & 3), GUEST_INTERRUPTIBILITY, "an NMI is not blocked");
-    RULE(c, type != EVENT_NMI || !virtual_nmis || !(blocked & BLOCKED_BY_NMI),
+    RULE(c, type != INTR_TYPE_NMI || !(blocked & 3), GUEST_INTERRUPTIBILITY,
+         "an NMI is not blocked");
+    RULE(c, type != INTR_TYPE_NMI || !virtual_nmis || !(blocked & BLOCKED_BY_NMI),
          GUEST_INTERRUPTIBILITY, "an NMI is not blocked by an NMI");
     RULE(c, !(blocked & BLOCKED_BY_SMI), GUEST_INTERRUPTIBILITY, "no SMI blocking outside SMM");
     RULE(c, !(blocked & ENCLAVE_INTERRUPT) || !(blocked & BLOCKED_BY_MOV_SS),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The fields of a VMCS that are used or checked: one list with name and encoding, SDM 3D "Field
  * Encoding in VMCS". Bits 14:13 of an encoding are the width, bits 11:10 the kind. */
-#ifndef ARCH_X86_VMX_FIELDS_H
-#define ARCH_X86_VMX_FIELDS_H
+#ifndef LIB_HW_VMCS_H
+#define LIB_HW_VMCS_H
 
 #include "lib/types.h"
 
@@ -169,15 +169,31 @@ enum vmcs_index {
         VMCS_FIELD_COUNT
 };
 
-/* All fields as one structure, for the consistency check and the dump. */
+/* The capability MSRs of a CPU as read; those that BASIC or a control says are absent are 0. */
+struct vmx_msrs {
+    u64 feature_control;
+    u64 basic;
+    u64 pin, proc, exit, entry; /* the TRUE ones where BASIC has them */
+    u64 proc2;
+    u64 misc;
+    u64 cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
+    u64 ept_vpid;
+};
+
+/* All fields as one structure; those that the CPU lacks are 0. */
 struct vmcs_snapshot {
     u64 value[VMCS_FIELD_COUNT];
 };
 
+/* SYS_VCPU_REPORT on a CPU with VT-x. */
+struct vmx_report {
+    u64 kind;      /* VCPU_REPORT_VMX */
+    u64 phys_bits; /* width of physical addresses */
+    struct vmx_msrs msrs;
+    struct vmcs_snapshot fields;
+};
+
 enum { VMCS_WIDTH_16, VMCS_WIDTH_64, VMCS_WIDTH_32, VMCS_WIDTH_NATURAL };
 #define VMCS_WIDTH(encoding) ((encoding) >> 13 & 3)
-
-/* "GUEST_RIP"; "?" for a number that is no field. names.c. */
-const char *vmcs_field_name(u32 encoding);
 
 #endif

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The checks of VM-execution, VM-exit and VM-entry controls and of the host-state area. SDM 3C
  * "Checks on VMX Controls and Host-State Area". */
-#include "arch/x86/vmx/check.h"
+#include "vmm/machine/vmx_check.h"
 
-#include "arch/x86/vmx/controls.h"
-#include "kernel/cr.h"
-#include "kernel/event.h"
+#include "lib/hw/vmx.h"
 #include "lib/hw/x86.h"
 
 void vmx_check_rule(struct vmx_check *c, bool holds, const char *field, u64 value, const char *rule)
@@ -19,6 +17,17 @@ void vmx_check_rule(struct vmx_check *c, bool holds, const char *field, u64 valu
 bool vmx_check_fixed(u64 value, u64 fixed0, u64 fixed1)
 {
     return (value & fixed0) == fixed0 && !(value & ~fixed1);
+}
+
+bool vmx_check_pat(u64 value)
+{
+    for (u32 i = 0; i < 64; i += 8) {
+        u8 type = (u8)(value >> i);
+        if (type > 7 || type == 2 || type == 3) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool allowed(u64 word, u64 msr)
@@ -116,12 +125,12 @@ static void check_injection(struct vmx_check *c)
         return;
     }
     RULE(c, type != 1 && type != 7, ENTRY_INTR_INFO, "a defined type");
-    RULE(c, type != EVENT_NMI || vector == 2, ENTRY_INTR_INFO, "an NMI has vector 2");
-    RULE(c, type != EVENT_HWEXC || vector <= 31, ENTRY_INTR_INFO,
+    RULE(c, type != INTR_TYPE_NMI || vector == 2, ENTRY_INTR_INFO, "an NMI has vector 2");
+    RULE(c, type != INTR_TYPE_HWEXC || vector <= 31, ENTRY_INTR_INFO,
          "an exception's vector is below 32");
     RULE(c, !(info & FIELD(30, 12)), ENTRY_INTR_INFO, "reserved bits are 0");
     bool error = info & INTR_INFO_ERROR;
-    bool has = type == EVENT_HWEXC && vector <= 31 && with_error & BIT(vector);
+    bool has = type == INTR_TYPE_HWEXC && vector <= 31 && with_error & BIT(vector);
     bool real = !(SNAP(c, GUEST_CR0) & CR0_PE);
     if (real || !has) {
         RULE(c, !error, ENTRY_INTR_INFO, "no error code in real mode, or for this event");
@@ -130,7 +139,7 @@ static void check_injection(struct vmx_check *c)
              "this exception has an error code");
     }
     RULE(c, !error || !(SNAP(c, ENTRY_ERROR_CODE) >> 16), ENTRY_ERROR_CODE, "bits 31:16 are 0");
-    if (type == EVENT_SWINT || type == EVENT_PRIV_SWEXC || type == EVENT_SWEXC) {
+    if (type == INTR_TYPE_SWINT || type == INTR_TYPE_PRIV_SWEXC || type == INTR_TYPE_SWEXC) {
         RULE(c, length <= 15 && (length > 0 || c->msrs->misc & MISC_ZERO_LENGTH),
              ENTRY_INSTR_LENGTH, "1 to 15 for a software event");
     }
@@ -156,7 +165,7 @@ void vmx_check_controls(struct vmx_check *c)
 #define HOST_SELECTOR(c, name)                                                                     \
     RULE(c, !(SNAP(c, name) & 7), name, "a selector of the GDT with RPL 0")
 #define HOST_CANONICAL(c, name)                                                                    \
-    RULE(c, address_canonical(SNAP(c, name)), name, "a canonical address")
+    RULE(c, vmx_check_canonical(SNAP(c, name)), name, "a canonical address")
 
 void vmx_check_host(struct vmx_check *c)
 {
@@ -172,7 +181,7 @@ void vmx_check_host(struct vmx_check *c)
     HOST_CANONICAL(c, HOST_SYSENTER_ESP);
     HOST_CANONICAL(c, HOST_SYSENTER_EIP);
     if (exit & EXIT_LOAD_PAT) {
-        RULE(c, pat_check(SNAP(c, HOST_PAT)), HOST_PAT, "eight memory types");
+        RULE(c, vmx_check_pat(SNAP(c, HOST_PAT)), HOST_PAT, "eight memory types");
     }
     if (exit & EXIT_LOAD_EFER) {
         RULE(c, !(efer & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)), HOST_EFER,

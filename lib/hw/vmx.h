@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Bits of the VMCS control fields, of exit reasons and exit information. SDM 3C "Virtual Machine
  * Control Structures", "VMX Capability Reporting Facility", "VMX Basic Exit Reasons". */
-#ifndef ARCH_X86_VMX_CONTROLS_H
-#define ARCH_X86_VMX_CONTROLS_H
+#ifndef LIB_HW_VMX_H
+#define LIB_HW_VMX_H
 
 #include "lib/types.h"
 
