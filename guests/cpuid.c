@@ -10,6 +10,7 @@
 #include "guests/lib/socle.h"
 #include "guests/lib/test.h"
 #include "lib/format.h"
+#include "lib/hw/kvm.h"
 #include "lib/string.h"
 
 enum reg { EAX, EBX, ECX, EDX };
@@ -104,7 +105,8 @@ static void hypervisor(void)
     }
     CHECK_EQ(cpuid(0x40000100, 0).ebx, 0x4b4d564b); /* "KVMK", for who goes by that name */
     CHECK_EQ(cpuid(0x40000100, 0).eax, 0x40000101);
-    CHECK_EQ(cpuid(0x40000101, 0).eax, BIT(1)); /* and none of its interfaces: no I/O delay alone */
+    CHECK_EQ(cpuid(0x40000101, 0).eax,
+             KVM_NO_DELAY | KVM_CLOCK | KVM_CLOCK_STABLE | KVM_STEAL_TIME);
     if (r.eax >= 0x40000010) {
         u64 khz = cpuid(0x40000010, 0).eax;
         struct cpuid crystal = cpuid(0x15, 0);

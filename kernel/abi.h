@@ -262,13 +262,14 @@ struct vm_stats {
 
 /* SYS_VCPU_RUN: why it returned. */
 enum vcpu_exit_kind {
-    VX_IO,        /* port access. a = port | size << 16 | VX_IO_* ; b = value of an OUT;
-                     answer with ADVANCE (and VALUE for IN) */
-    VX_MMIO,      /* access outside RAM. a = gpa, b = VX_ACCESS_*, c = linear address, d = CR3,
-                     e = RIP, and gpr[] */
-    VX_HALTED,    /* no vCPU of the vm can ever run again: each is in HLT with interrupts off, or
-                     waits for SIPI, and nothing is pending. RIP is after the HLT */
-    VX_HYPERCALL, /* VMCALL that the kernel does not know. RAX.. in the state; ADVANCE to go on */
+    VX_IO,     /* port access. a = port | size << 16 | VX_IO_* ; b = value of an OUT;
+                  answer with ADVANCE (and VALUE for IN) */
+    VX_MMIO,   /* access outside RAM. a = gpa, b = VX_ACCESS_*, c = linear address, d = CR3,
+                  e = RIP, and gpr[] */
+    VX_HALTED, /* no vCPU of the vm can ever run again: each is in HLT with interrupts off, or
+                  waits for SIPI, and nothing is pending. RIP is after the HLT */
+    VX_MSR,    /* RDMSR or WRMSR of one of KVM's (lib/hw/kvm.h). a = number | VX_MSR_*, b = value
+                  of a WRMSR, c and d as with VX_CLOCK; answer with ADVANCE (and VALUE for RDMSR) */
     VX_TRIPLE_FAULT,  /* shutdown */
     VX_ENTRY_FAILURE, /* state that the CPU refuses. a = hardware reason, b = qualification */
     VX_UNKNOWN,       /* an exit nobody handles. a = hardware reason, b = qualification */
@@ -281,7 +282,12 @@ enum vcpu_exit_kind {
                   general one (VCPU_RUN_GPR). RETRY: the guest runs it again. a = hardware
                   reason */
     VX_EOI,    /* a level-triggered interrupt has ended. a = vector; nothing to answer */
+    VX_CLOCK,  /* the guest has set its TSC, or waited for a CPU, if VX_MSR enabled steal time.
+                  c = TSC offset, d = ticks that the vCPU's thread has waited; nothing to
+                  answer */
 };
+
+#define VX_MSR_READ     BIT(32)
 
 #define VCPU_APIC_WRITE BIT(31) /* SYS_VCPU_APIC: with the offset */
 

@@ -6,6 +6,7 @@
 #include "arch/arch.h"
 #include "kernel/kmem.h"
 #include "kernel/virt.h"
+#include "lib/hw/kvm.h"
 #include "lib/hw/x86.h"
 
 /* --- leaf 1 --- */
@@ -96,8 +97,6 @@
 #define EAXD1_MASK    FIELD(2, 0) /* XSAVEOPT, XSAVEC, XGETBV with ECX = 1; XSAVES hidden */
 
 #define EAX6_ARAT     BIT(2) /* the APIC timer never stops */
-
-#define KVM_NO_DELAY  BIT(1) /* nothing here is so slow that port 0x80 must be written */
 
 #define PHYS_BITS_MAX 48 /* four levels of nested tables */
 
@@ -309,7 +308,7 @@ static void add_hypervisor(struct cpuid_table *t, const struct cpuid_inputs *in)
         (u32)(in->tsc_hz / 1000), (u32)((in->tsc_hz >> t->crystal_shift) / 1000), 0, 0};
     /* "KVMKVMKVM\0\0\0", by which Linux believes that x2APIC works without interrupt remapping */
     *add(t, CPUID_KVM, 0, 0) = (struct cpuid_leaf){CPUID_MAX_KVM, 0x4b4d564b, 0x564b4d56, 0x4d};
-    add(t, CPUID_KVM + 1, 0, 0)->eax = KVM_NO_DELAY;
+    add(t, CPUID_KVM + 1, 0, 0)->eax = KVM_NO_DELAY | KVM_CLOCK | KVM_CLOCK_STABLE | KVM_STEAL_TIME;
 }
 
 static void derive_registers(struct cpuid_table *t)

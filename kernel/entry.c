@@ -163,6 +163,9 @@ static void pause_guest(struct vcpu *v, void (*wait)(struct vcpu *))
         vcpu_make_resident(v);
     }
     v->clock_tsc = arch_tsc();
+    if (UNLIKELY(v->thread->times.wait_tsc >= v->tell_wait_tsc)) {
+        vcpu_set_hazard(v, VCPU_HAZARD_CLOCK);
+    }
     if (switched) {
         runqueue_switched(c->runqueue, v->clock_tsc);
     }
@@ -268,6 +271,11 @@ NOINLINE static bool settle_hazards(struct vcpu *v)
             clear_hazard(v, VCPU_HAZARD_EOI);
             v->exit.a = v->apic.ended;
             return leave(v, VX_EOI);
+        }
+        if (vh & VCPU_HAZARD_CLOCK) {
+            clear_hazard(v, VCPU_HAZARD_CLOCK);
+            vcpu_tell_clock(v);
+            return leave(v, VX_CLOCK);
         }
         if (vh & VCPU_HAZARD_KICK) {
             clear_hazard(v, VCPU_HAZARD_KICK);

@@ -12,6 +12,7 @@
 #include "kernel/vcpu.h"
 #include "kernel/virt.h"
 #include "kernel/vm.h"
+#include "lib/hw/kvm.h"
 #include "lib/hw/x86.h"
 
 /* Guests that became impossible whose state goes to the kernel log. Ring 3 can make as many as it
@@ -60,16 +61,32 @@ static enum exit_action on_cpuid(struct vcpu *v, struct exit *x)
     return EXIT_ADVANCE;
 }
 
+/* An MSR that the kernel does not know, or will not take so. */
+static enum exit_action other_msr(struct vcpu *v, u64 flags, u64 value)
+{
+    u32 index = (u32)v->gpr[GPR_RCX];
+
+    if (index - MSR_KVM_FIRST >= MSR_KVM_COUNT) {
+        return gp(v);
+    }
+    if (index == MSR_KVM_STEAL_TIME && !(flags & VX_MSR_READ)) { /* if ring 3 takes it or not */
+        v->tell_wait_tsc = value & MSR_KVM_ENABLE ? 0 : VCPU_NEVER_TELL;
+    }
+    vcpu_tell_clock(v);
+    return user(v, VX_MSR, index | flags, value);
+}
+
 static enum exit_action on_rdmsr(struct vcpu *v, struct exit *x)
 {
     (void)x;
-    return msr_exec_rdmsr(v) ? EXIT_ADVANCE : gp(v);
+    return msr_exec_rdmsr(v) ? EXIT_ADVANCE : other_msr(v, VX_MSR_READ, 0);
 }
 
 static enum exit_action on_wrmsr(struct vcpu *v, struct exit *x)
 {
     (void)x;
-    return msr_exec_wrmsr(v) ? EXIT_ADVANCE : gp(v);
+    return msr_exec_wrmsr(v) ? EXIT_ADVANCE
+                             : other_msr(v, 0, (u32)v->gpr[GPR_RAX] | v->gpr[GPR_RDX] << 32);
 }
 
 static enum exit_action on_hypercall(struct vcpu *v, struct exit *x)

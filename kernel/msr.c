@@ -248,6 +248,7 @@ NOINLINE static bool write_tsc_offset(struct vcpu *v, u64 value)
 {
     virt->write(v, VIRT_TSC_OFFSET, value);
     apic_tsc_changed(v);
+    vcpu_set_hazard(v, VCPU_HAZARD_CLOCK); /* ring 3's clocks for the guest depend on it */
     return true;
 }
 

@@ -44,6 +44,7 @@ int vcpu_create(struct vm *vm, u32 index, struct vcpu **out)
     v->cpu = -1;
     v->event.type = EVENT_NONE;
     v->exit.kind = VX_KICKED; /* nothing that ring 3 could complete */
+    v->tell_wait_tsc = VCPU_NEVER_TELL;
     msr_reset(v);
     int error = E_NO_MEMORY;
     hpa_t page = kmem_page_alloc();
@@ -158,6 +159,15 @@ void vcpu_notify(struct vcpu *v)
     wake(v, arch_notify);
 }
 
+void vcpu_tell_clock(struct vcpu *v)
+{
+    v->exit.c = v->tsc_offset;
+    v->exit.d = v->thread->times.wait_tsc;
+    if (v->tell_wait_tsc != VCPU_NEVER_TELL) { /* not for every moment */
+        v->tell_wait_tsc = v->exit.d + (arch_tsc_hz >> 10);
+    }
+}
+
 /* Completes a move to or from a device: the hardware does not tell the instruction's length, ring
  * 3 has decoded it. */
 static int settle_mmio(struct vcpu *v, u64 flags, u64 value)
@@ -202,10 +212,16 @@ static int settle(struct vcpu *v, u64 flags, u64 value)
     if (!(flags & VCPU_RUN_ADVANCE)) {
         return flags ? E_INVAL : E_OK;
     }
-    if (x->kind != VX_IO && x->kind != VX_HYPERCALL) {
+    if (x->kind != VX_IO && x->kind != VX_MSR) {
         return E_INVAL;
     }
-    if (flags & VCPU_RUN_VALUE) {
+    if (x->kind == VX_MSR && flags & VCPU_RUN_VALUE) {
+        if (!(x->a & VX_MSR_READ)) {
+            return E_INVAL;
+        }
+        v->gpr[GPR_RAX] = (u32)value;
+        v->gpr[GPR_RDX] = value >> 32;
+    } else if (flags & VCPU_RUN_VALUE) {
         if (x->kind != VX_IO || !(x->a & VX_IO_IN) || x->a & VX_IO_STRING) {
             return E_INVAL;
         }

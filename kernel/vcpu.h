@@ -26,6 +26,7 @@ struct vm;
 #define VCPU_HAZARD_START    BIT(5) /* INIT or SIPI came in: apic.start */
 #define VCPU_HAZARD_EOI      BIT(6) /* complete SYS_VCPU_RUN with VX_EOI */
 #define VCPU_HAZARD_POSTED   BIT(7) /* vectors came in, which the CPU may have taken by itself */
+#define VCPU_HAZARD_CLOCK    BIT(8) /* complete SYS_VCPU_RUN with VX_CLOCK */
 #define VCPU_HAZARD_EVENTS   (VCPU_HAZARD_EVENT | VCPU_HAZARD_POSTED)
 
 /* MSRs that are mere storage (kernel/msr.c). */
@@ -49,6 +50,7 @@ struct vcpu {
     u32 nmi_pending;    /* shared */
     u32 activity;       /* VCPU_ACTIVE, VCPU_HALTED, VCPU_WAIT_SIPI */
     u32 dead;           /* shared: only NMI, INIT or SIPI can wake it; vm->cpus_lock to set it */
+    u64 tell_wait_tsc;  /* when its thread has waited as long, VX_CLOCK is due; VCPU_NEVER_TELL */
     u64 wake_tsc;       /* while it does not run: when to look at its timer, APIC_NEVER */
     struct apic apic;
 
@@ -69,6 +71,11 @@ struct vcpu {
 
     void *backend; /* struct vmx_vcpu or struct svm_vcpu, owned by the backend */
 };
+
+#define VCPU_NEVER_TELL (~0ull)
+
+/* Fills what VX_MSR and VX_CLOCK have in common; by the vCPU's thread. */
+void vcpu_tell_clock(struct vcpu *v);
 
 /* Charges the guest for the time since its clock was read last. */
 static inline void vcpu_charge(struct vcpu *v, u64 now)

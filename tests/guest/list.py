@@ -18,7 +18,7 @@ class GuestTest:
 
 TESTS = (
     GuestTest("suite", "tests/guest/suite.conf", 180, lines=(r"\d+ guests ended as expected",)),
-    GuestTest("pc", "tests/guest/pc.conf", 240, lines=(r"15 guests ended as expected",)),
+    GuestTest("pc", "tests/guest/pc.conf", 240, lines=(r"17 guests ended as expected",)),
     GuestTest("smp", "tests/guest/smp.conf", 240,
               lines=(r"\[eight\] smp: SUCCESS", r"guest idle: success .* \d{1,3} exits")),
     GuestTest("flood", "tests/guest/flood.conf", 240,

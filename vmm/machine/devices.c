@@ -70,6 +70,7 @@ static bool attach(struct machine *m)
 void devices_create(struct machine *m)
 {
     bus_reset(&m->board.bus);
+    pvclock_init(&m->pvclock, m, m->start->cpus, m->start_tsc, m->ns_per_tick);
     if (!attach(m) || (m->start->test_device && !testdev_attach(&m->testdev, m))) {
         machine_end(m, GUEST_VMM_FAULT, "two devices claim one place on the bus");
     }

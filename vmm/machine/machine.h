@@ -20,6 +20,7 @@
 #include "vmm/device/ioapic.h"
 #include "vmm/device/pci.h"
 #include "vmm/device/pm.h"
+#include "vmm/device/pvclock.h"
 #include "vmm/device/pvpanic.h"
 #include "vmm/device/reset.h"
 #include "vmm/device/rtc.h"
@@ -63,6 +64,7 @@ struct machine {
     struct i8254 pit;
     struct rtc rtc;
     struct pm pm;
+    struct pvclock pvclock;
     struct reset reset;
     struct uart16550 com1;
     struct debugcon debugcon;
@@ -72,6 +74,7 @@ struct machine {
     struct testdev testdev; /* only when the configuration asks for it */
     struct vcpu vcpus[VM_MAX_CPUS];
 };
+_Static_assert(PVCLOCK_CPUS >= VM_MAX_CPUS, "each has a clock");
 
 /* --- the lock --- */
 

@@ -12,7 +12,6 @@
 
 #define INTERRUPTIBILITY_STI_MOVSS FIELD(1, 0)
 #define PENDING_DEBUG_BS           BIT(14)
-#define HYPERCALL_UNKNOWN          ((u64)-1000) /* what Linux expects of an unknown one */
 
 /* The kernel refuses what the VMM asks for. */
 static NORETURN void broken(struct vcpu *v, const char *call, s64 result)
@@ -211,6 +210,30 @@ static u64 interrupt(struct vcpu *v, s64 kind, const struct vcpu_exit *x, u64 *v
     return kind == VX_INTA ? VCPU_RUN_VALUE : VCPU_RUN_RETRY;
 }
 
+/* The paravirtual clock's registers, and what changes it. */
+static u64 clock(struct vcpu *v, s64 kind, const struct vcpu_exit *x, u64 *value)
+{
+    const struct fault gp = {.vector = 13, .flags = VCPU_INJECT_ERROR_CODE};
+    const struct pvclock_times times = {x->c, x->d};
+    struct pvclock *p = &v->machine->pvclock;
+    bool ok = true;
+
+    machine_lock(v->machine);
+    pvclock_update(p, v->index, &times);
+    if (kind == VX_MSR) {
+        ok = x->a & VX_MSR_READ ? pvclock_read(p, v->index, (u32)x->a, value)
+                                : pvclock_write(p, v->index, (u32)x->a, x->b);
+    }
+    machine_unlock(v->machine);
+    if (!ok) {
+        inject(v, &gp);
+    }
+    if (kind == VX_CLOCK || !ok) {
+        return VCPU_RUN_RETRY;
+    }
+    return VCPU_RUN_ADVANCE | (x->a & VX_MSR_READ ? VCPU_RUN_VALUE : 0);
+}
+
 /* Every exit but plain port accesses. Returns VCPU_RUN_* for the next entry, with *value. */
 static u64 settle(struct vcpu *v, s64 kind, struct vcpu_exit *x, u64 *value)
 {
@@ -229,11 +252,9 @@ static u64 settle(struct vcpu *v, s64 kind, struct vcpu_exit *x, u64 *value)
         machine_lock(v->machine);
         machine_unlock(v->machine);
         return VCPU_RUN_RETRY;
-    case VX_HYPERCALL:
-        get_state(v, VCPU_STATE_GPR);
-        v->state.gpr[GPR_RAX] = HYPERCALL_UNKNOWN;
-        set_state(v, VCPU_STATE_GPR);
-        return VCPU_RUN_ADVANCE;
+    case VX_MSR:
+    case VX_CLOCK:
+        return clock(v, kind, x, value);
     case VX_HALTED:
         crash(v, "halted with interrupts off");
     case VX_TRIPLE_FAULT:
