@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Debian's own kernel as a guest, with the shell of guests/linux: typed at, looked at, switched off."""
+import lzma
 import re
+import struct
 
 import pytest
 from machine import BUILD, OK, run
@@ -71,6 +73,29 @@ def test_reboot_and_panic(tmp_path):
               ("linux: ready", "send linux poweroff\n")]
     boot(tmp_path, 2, dialog, "panic=1\nrestart = on-failure").expect(
         OK, r"guest linux: reset.*starting again", r"Kernel panic", r"guest linux: success")
+
+
+def unpacked(image):
+    """The ELF file in a bzImage that is compressed by xz (boot protocol, setup_sects, payload_offset and its length)."""
+    at, size = struct.unpack_from("<II", image, 0x248)
+    at += (image[0x1f1] + 1) * 512
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(image[at:at + size])
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("platform", ["qemu-tcg", "bochs"])
+def test_vmlinux(socle, tmp_path, platform):
+    """The same kernel by the other way in, PVH: memory, tables, command line and initrd are found there, too."""
+    vmlinux = tmp_path / "vmlinux"
+    vmlinux.write_bytes(unpacked((BUILD / "guests" / "linux" / FULL).read_bytes()))
+    machine = socle.boot(socle.linux("linux", linux=vmlinux, memory="256M"), platform=platform, cpus=1, timeout=900)
+    guest = machine["linux"]
+    guest.wait("linux: ready")
+    log = guest.sh("dmesg | grep -e RSDP -e 'Command line' -e RAMDISK -e 'Memory:'").output
+    assert "ACPI: RSDP 0x00000000000F0000" in log and "console=ttyS0" in log and "RAMDISK: [mem" in log, log
+    assert not re.search("(?i)no valid RSDP", log), log
+    guest.type("poweroff")
+    machine.expect(OK, r"guest linux: success \(powered off\)")
 
 
 def test_two(tmp_path):

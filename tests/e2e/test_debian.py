@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Guests that Debian ships and nobody made for us: its memory tester, which shows what it does on the screen alone, and
+its installer."""
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "socle"
+MEMTEST = CACHE / "memtest" / "memtest"
+INSTALLER, INSTALLER_INITRD = CACHE / "installer" / "linux", CACHE / "installer" / "initrd.gz"
+SANDY = ("--cpu", "corei7_sandy_bridge_2600k")
+
+LOOK_EVERY = 5  # seconds
+SCREEN = r"(?:^\|.*\n){24}^\|.*$"
+
+
+def needs(path):
+    """A mark that skips a test where a file could not be fetched."""
+    return pytest.mark.skipif(not path.exists(), reason=f"no {path.name} here: tools/setup could not fetch Debian's packages")
+
+
+def screen(machine, guest):
+    """The 25 rows of a guest's screen."""
+    machine.type(f"screen {guest.name}")
+    return guest.wait(SCREEN)[0]
+
+
+@needs(MEMTEST)
+@pytest.mark.parametrize("platform, cpus, options", [
+    ("qemu-tcg", 2, ()),
+    pytest.param("qemu-tcg", 1, (), marks=pytest.mark.matrix),
+    pytest.param("bochs", 1, (), marks=pytest.mark.matrix),
+    pytest.param("bochs", 2, (), marks=pytest.mark.matrix),
+    pytest.param("bochs", 1, SANDY, marks=pytest.mark.matrix)])
+def test_memtest(socle, platform, cpus, options):
+    """All of its tests, once, on all of a small guest's memory."""
+    machine = socle.boot(socle.guest("memtest", linux=MEMTEST, options="nopause nobench", memory="16M", cpus=cpus),
+                         *options, platform=platform, cpus=cpus, timeout=2400)
+    guest, seen, shown = machine["memtest"], set(), ""
+    machine.wait("first guest ran")
+    while "Status: Pass" not in shown:
+        time.sleep(LOOK_EVERY)
+        shown = screen(machine, guest)
+        seen |= {int(number) for number in re.findall(r"Test #(\d+)", shown)}
+        assert "Errors" not in shown or "Errors: 0" in shown, shown
+    assert re.search(r"Memtest86\+ v", shown) and re.search(rf"CPU: {cpus} Cores", shown), shown
+    assert re.search(r"Memory *: +16MB", shown) and max(seen) == 10, shown
+    machine.type("quit")
+    machine.expect(0)
+
+
+@needs(INSTALLER_INITRD)
+@pytest.mark.matrix
+@pytest.mark.parametrize("platform", ["qemu-tcg", "bochs"])
+def test_installer(socle, platform):
+    """It asks for the language. With less memory than 800 MiB or so it would first say that this is little."""
+    machine = socle.boot(socle.guest("installer", linux=INSTALLER, initrd=INSTALLER_INITRD, memory="1G",
+                                     options="console=ttyS0 cryptomgr.notests"),
+                         "--memory", "2G", platform=platform, cpus=1, timeout=2400)
+    guest = machine["installer"]
+    guest.wait("Run /init as init process")
+    guest.wait("Select a language")
+    guest.wait("English")
+    machine.type("quit")
+    machine.expect(0)
