@@ -198,6 +198,59 @@ static void nmi(void)
     expect(everybody() & ~1u, VEC_NMI, "NMI to all others");
 }
 
+/* A baton goes round by NMI. Who waits for it is halted with interrupts off, so from one turn to
+ * the next all CPUs are, but that an NMI is on its way to one of them. */
+static volatile u32 baton;
+extern const u8 baton_look[], baton_halted[];
+
+/* An NMI that comes between the look and the HLT is not slept through. */
+static bool take_baton(struct trap_frame *f)
+{
+    if (f->rip >= (u64)baton_look && f->rip < (u64)baton_halted) {
+        f->rip = (u64)baton_halted;
+    }
+    return irq_count(f);
+}
+
+static NOINLINE void halt_until(u32 turn)
+{
+    while (baton != turn) {
+        __asm__ volatile("baton_look: cmpl %0, %1\n\t"
+                         "je baton_halted\n\t"
+                         "hlt\n"
+                         "baton_halted:"
+                         :
+                         : "r"(turn), "m"(baton)
+                         : "memory", "cc");
+    }
+}
+
+static void baton_work(void *arg)
+{
+    u32 me = smp_cpu_index(), next = cpus[(me + 1) % count].apic_id;
+
+    cpu_cli();
+    for (u32 turn = me; turn < (u64)arg * count; turn += count) {
+        halt_until(turn);
+        baton = turn + 1;
+        apic_send(next, APIC_NMI | ICR_ASSERT);
+    }
+    cpu_sti();
+}
+
+static void halted(void)
+{
+    if (!several()) {
+        return;
+    }
+    baton = 0;
+    trap_handle(VEC_NMI, take_baton);
+    CHECK(smp_call_all(baton_work, (void *)(rounds * 5)), "all end");
+    cpu_cli();
+    trap_handle(VEC_NMI, irq_count);
+    CHECK_EQ(baton, rounds * 5 * count);
+}
+
 void guest_main(void)
 {
     static const struct test tests[] = {
@@ -206,6 +259,7 @@ void guest_main(void)
         {"storm",        storm       },
         {"flood",        flood       },
         {"nmi",          nmi         },
+        {"halted",       halted      },
     };
 
     rounds = boot_option_number("rounds", 100);

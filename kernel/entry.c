@@ -140,9 +140,6 @@ static void take_start(struct vcpu *v)
         virt_start(v, (u8)(start >> 8));
         v->activity = VCPU_ACTIVE;
     }
-    if (v->activity == VCPU_ACTIVE) {
-        __atomic_store_n(&v->dead, 0, __ATOMIC_SEQ_CST);
-    }
 }
 
 /* --- before an entry --- */
@@ -181,7 +178,9 @@ static bool has_interrupts_on(struct vcpu *v)
     return virt->read(v, VIRT_RFLAGS) & RFLAGS_IF;
 }
 
-/* v cannot go on by itself. Is that so for all of its vm? */
+/* v cannot go on by itself. Is that so for all of its vm? One that looks at its hazards is not dead
+ * before it takes them (settle_hazards()), so here they come first: otherwise it could take an NMI
+ * between one look and the other. */
 static bool is_vm_dead(struct vcpu *v)
 {
     struct vm *vm = v->vm;
@@ -192,8 +191,8 @@ static bool is_vm_dead(struct vcpu *v)
     for (u32 i = 0; i < VM_MAX_CPUS; i++) {
         struct vcpu *w = vm->vcpus[i];
         u32 news = VCPU_HAZARD_EVENTS | VCPU_HAZARD_START;
-        if (w && (!__atomic_load_n(&w->dead, __ATOMIC_SEQ_CST) ||
-                  __atomic_load_n(&w->hazards, __ATOMIC_SEQ_CST) & news)) {
+        if (w && (__atomic_load_n(&w->hazards, __ATOMIC_SEQ_CST) & news ||
+                  !__atomic_load_n(&w->dead, __ATOMIC_SEQ_CST))) {
             dead = false;
         }
     }
@@ -210,7 +209,6 @@ static bool goes_on(struct vcpu *v, bool open)
         return false;
     }
     v->activity = VCPU_ACTIVE;
-    __atomic_store_n(&v->dead, 0, __ATOMIC_SEQ_CST);
     return true;
 }
 
@@ -219,9 +217,7 @@ static bool goes_on(struct vcpu *v, bool open)
 static bool wait_for_event(struct vcpu *v, bool open)
 {
     v->wake_tsc = open ? v->apic.timer_tsc : APIC_NEVER;
-    if (open) {
-        __atomic_store_n(&v->dead, 0, __ATOMIC_SEQ_CST);
-    } else if (is_vm_dead(v)) {
+    if (!open && is_vm_dead(v)) {
         return leave(v, VX_HALTED);
     }
     pause_guest(v, sched_block_halted);
@@ -234,6 +230,9 @@ NOINLINE static bool settle_hazards(struct vcpu *v)
         struct cpu *c = cpu_this();
         if (UNLIKELY(v->clock_tsc >= v->apic.timer_tsc)) {
             apic_timer_expire(v, v->clock_tsc);
+        }
+        if (v->activity != VCPU_ACTIVE) {
+            __atomic_store_n(&v->dead, 0, __ATOMIC_SEQ_CST); /* before hazards are taken */
         }
         u32 ch = __atomic_load_n(&c->hazards, __ATOMIC_ACQUIRE);
         u32 vh = __atomic_load_n(&v->hazards, __ATOMIC_ACQUIRE);
