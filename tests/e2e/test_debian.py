@@ -29,25 +29,25 @@ def screen(machine, guest):
 
 
 @needs(MEMTEST)
-@pytest.mark.parametrize("platform, cpus, options", [
-    ("qemu-tcg", 2, ()),
-    pytest.param("qemu-tcg", 1, (), marks=pytest.mark.matrix),
-    pytest.param("bochs", 1, (), marks=pytest.mark.matrix),
-    pytest.param("bochs", 2, (), marks=pytest.mark.matrix),
-    pytest.param("bochs", 1, SANDY, marks=pytest.mark.matrix)])
-def test_memtest(socle, platform, cpus, options):
-    """All of its tests, once, on all of a small guest's memory."""
+@pytest.mark.parametrize("platform, cpus, options, last", [
+    ("qemu-tcg", 2, (), "Test #10"),  # which waits 160 s, twice for bits that could fade
+    pytest.param("qemu-tcg", 2, (), "Status: Pass", marks=pytest.mark.matrix),
+    pytest.param("qemu-tcg", 1, (), "Status: Pass", marks=pytest.mark.matrix),
+    pytest.param("bochs", 1, (), "Status: Pass", marks=pytest.mark.matrix),
+    pytest.param("bochs", 2, (), "Test #10", marks=pytest.mark.matrix),
+    pytest.param("bochs", 1, SANDY, "Test #10", marks=pytest.mark.matrix)])
+def test_memtest(socle, platform, cpus, options, last):
+    """Its tests, once, on all of a small guest's memory."""
     machine = socle.boot(socle.guest("memtest", linux=MEMTEST, options="nopause nobench", memory="16M", cpus=cpus),
                          *options, platform=platform, cpus=cpus, timeout=2400)
-    guest, seen, shown = machine["memtest"], set(), ""
+    guest, shown = machine["memtest"], ""
     machine.wait("first guest ran")
-    while "Status: Pass" not in shown:
+    while last not in shown:
         time.sleep(LOOK_EVERY)
         shown = screen(machine, guest)
-        seen |= {int(number) for number in re.findall(r"Test #(\d+)", shown)}
         assert "Errors" not in shown or "Errors: 0" in shown, shown
     assert re.search(r"Memtest86\+ v", shown) and re.search(rf"CPU: {cpus} Cores", shown), shown
-    assert re.search(r"Memory *: +16MB", shown) and max(seen) == 10, shown
+    assert re.search(r"Memory *: +16MB", shown), shown
     machine.type("quit")
     machine.expect(0)
 
