@@ -122,9 +122,14 @@ class Guest:
     def sh(self, command, timeout=None):
         """Runs a shell's command, which has no input, at the guest's prompt: a Shell."""
         __tracebackhide__ = True
+        return self.begin(command)(timeout)
+
+    def begin(self, command):
+        """The same, without waiting: a function that waits, and has sh()'s answer."""
         self.commands += 1
+        number = self.commands
         # What is typed is printed too, so the words that are waited for are typed in two pieces.
-        line = f'echo "@""{self.commands}<";sh -c {{}} </dev/null;echo "@""{self.commands}>$?."'
+        line = f'echo "@""{number}<";sh -c {{}} </dev/null;echo "@""{number}>$?."'
         room = TYPED - len(f"send {self.name} ")
         if len(line.format(quoted(command))) <= room:
             line = line.format(quoted(command))
@@ -136,9 +141,14 @@ class Guest:
                 command = command[step:]
             line = line.format('"$C"')
         self.type(line)
-        begin = self.wait(rf"^@{self.commands}<$", timeout)
-        end = self.wait(rf"@{self.commands}>(\d+)\.", timeout)
-        return Shell(int(end[1]), self.text[begin.end():end.start()].strip("\n"))
+
+        def result(timeout=None):
+            __tracebackhide__ = True
+            begin = self.wait(rf"^@{number}<$", timeout)
+            end = self.wait(rf"@{number}>(\d+)\.", timeout)
+            return Shell(int(end[1]), self.text[begin.end():end.start()].strip("\n"))
+
+        return result
 
 
 class Machine:
@@ -176,6 +186,7 @@ class Machine:
         self.reader.start()
 
     def __getitem__(self, name):
+        __tracebackhide__ = True
         if name not in self.guests:
             raise KeyError(f"no guest is called {name}; there are: {', '.join(self.guests)}")
         return self.guests[name]
