@@ -24,7 +24,7 @@ from soclelib.qemu import kvm_missing  # noqa: E402
 OK, GUEST_FAILED, SOCLE_FAILED, TIMEOUT, NO_PLATFORM = range(5)
 KERNEL, INITRD = "linux/vmlinuz-cloud-amd64", "linux/initrd.img"
 LAST_LINES = 20  # in the report of a failure
-TYPED = 118  # bytes of a line that the monitor takes
+TYPED = 238  # bytes of a line that the monitor takes
 PATIENCE = 60  # seconds, for a machine whose time is over
 
 LINE = re.compile(r"\[([\w-]+)\](\+?) (.*)")
@@ -215,7 +215,6 @@ class Machine:
         self.console.append(line)
         said, end = LINE.match(line), END.match(line)
         if said and said[1] in self.guests:
-            self.guests[said[1]].end = None  # the monitor can start it again
             self.guests[said[1]].take(said[3], bool(said[2]))
         elif end and end["name"] in self.guests:
             self.guests[end["name"]].end = End(end["how"], end["reason"] or "", bool(end["expected"]), int(end["ms"]),
@@ -283,6 +282,9 @@ class Machine:
         """Types a line at the monitor."""
         if len(line) > TYPED:
             raise ValueError(f"the monitor takes lines of {TYPED} bytes: {line!r}")
+        verb, _, name = line.partition(" ")
+        if verb == "reset" and name in self.guests:
+            self.guests[name].end = None  # it starts again
         try:
             self.child.stdin.write(line.encode() + b"\n")
             self.child.stdin.flush()

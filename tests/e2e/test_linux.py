@@ -119,7 +119,7 @@ def test_reboot_and_panic(socle, place):
                          ("echo c > /proc/sysrq-trigger", "kernel panicked, restarting"),
                          ("rmmod pvpanic_mmio; echo c > /proc/sysrq-trigger", "reset.*starting again")):
         linux.type(command)
-        machine.wait(rf"guest linux.*: {end}")
+        machine.wait(rf"guest linux.*{end}", 300)
         linux.wait("linux: ready")
     assert linux.text.count("Kernel panic") >= 2
     power_off(linux)
