@@ -125,12 +125,77 @@ static void test_since(void **state)
     assert_int_equal(l.since_tsc, 10);
 }
 
+static void raw(struct view *v, const char *text)
+{
+    lines_raw(v, NULL, (const u8 *)text, (u32)strlen(text));
+}
+
+/* Whoever is attached sees every byte, but no guest speaks with our voice. */
+static void test_raw(void **state)
+{
+    static const char *const same[] = {"\x1b[2J\r\nvi\x07\xff", "socle", "socl:", "sosocle",
+                                       "Socle:"};
+    static const char *const ours[] = {"socle: end status=0\n",
+                                       "ssocle:", "sosocle:", "\nsoclesocle:"};
+
+    for (u32 i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+        struct view v = {0};
+        setup(state);
+        raw(&v, same[i]);
+        assert_string_equal(printed, same[i]);
+    }
+    for (u32 i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+        struct view whole = {0}, parts = {0};
+        setup(state);
+        raw(&whole, ours[i]);
+        raw(&whole, ours[i]);
+        assert_null(strstr(printed, "socle:"));
+        assert_int_equal(printed_bytes, 2 * (strlen(ours[i]) + 2));
+        setup(state);
+        for (u32 k = 0; ours[i][k]; k++) {
+            raw(&parts, (const char[]){ours[i][k], 0});
+        }
+        assert_null(strstr(printed, "socle:"));
+        assert_int_equal(printed_bytes, strlen(ours[i]) + 2);
+    }
+}
+
+/* The last bytes are kept, in order, and how many are not. */
+static void test_kept(void **state)
+{
+    static struct view v;
+    u8 bytes[LINES_KEPT], in[1000];
+    u64 fed = 0;
+
+    (void)state;
+    assert_int_equal(view_take(&v, bytes, 10), 0);
+    for (u32 round = 0; round < 13; round++) {
+        for (u32 i = 0; i < sizeof(in); i++) {
+            in[i] = (u8)(fed++ * 7 >> 3);
+        }
+        view_keep(&v, in, sizeof(in));
+        if (round == 3) {
+            assert_int_equal(v.lost, 0);
+            assert_int_equal(view_take(&v, bytes, 100), 100);
+            assert_int_equal(bytes[99], (u8)(99 * 7 >> 3));
+        }
+    }
+    assert_int_equal(v.lost, 13000 - 100 - LINES_KEPT);
+    assert_int_equal(view_take(&v, bytes, 5000), LINES_KEPT);
+    for (u32 i = 0; i < LINES_KEPT; i++) {
+        assert_int_equal(bytes[i], (u8)((13000 - LINES_KEPT + i) * 7 >> 3));
+    }
+    assert_int_equal(view_take(&v, bytes, 1), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_lines, setup),
         cmocka_unit_test_setup(test_broken_lines, setup),
         cmocka_unit_test_setup(test_control_characters, setup),
+        cmocka_unit_test_setup(test_raw, setup),
+        cmocka_unit_test(test_kept),
         cmocka_unit_test_setup(test_room, setup),
         cmocka_unit_test_setup(test_since, setup),
     };

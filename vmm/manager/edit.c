@@ -11,17 +11,16 @@ enum { NO_SEQUENCE, BEGUN, WITHIN };
 /* True: the byte belongs to an escape sequence: ESC, perhaps [ or O, and on to a final byte. */
 static bool swallow(struct edit *e, u8 c)
 {
-    switch (e->sequence) {
-    case BEGUN:
-        e->sequence = c == '[' || c == 'O' ? WITHIN : NO_SEQUENCE;
-        return c >= ' ';
-    case WITHIN:
-        e->sequence = c >= ' ' && c < '@' ? WITHIN : NO_SEQUENCE;
-        return c >= ' ';
-    default:
-        e->sequence = c == ESCAPE ? BEGUN : NO_SEQUENCE;
-        return c == ESCAPE;
+    u8 before = e->sequence;
+
+    e->sequence = NO_SEQUENCE;
+    if (c == ESCAPE) {
+        e->sequence = BEGUN;
+    } else if ((before == BEGUN && (c == '[' || c == 'O')) ||
+               (before == WITHIN && c >= ' ' && c < '@')) {
+        e->sequence = WITHIN;
     }
+    return c == ESCAPE || (before && c >= ' ');
 }
 
 static enum edit_result end_line(struct edit *e)
