@@ -34,6 +34,10 @@ for line in open(__file__ + ".script"):
     if verb == "log": log.write(rest + "\n"); log.flush()
     if verb == "sleep": time.sleep(float(rest))
     if verb == "echo": write(b"<" + read(100).strip() + b">\r\n")
+    if verb == "dump": write((b"." * 79 + b"\n") * int(rest))
+    if verb == "count":
+        left = int(rest)
+        while left: left -= len(read(min(left, 4096)))
     if verb == "save": open(rest, "w").write(rc)
 log.write("00001234567i[SIM   ] quit_sim called with exit code 1\n")
 sys.exit(1)

@@ -30,8 +30,12 @@ def leftovers(host):
     (("part socle: end status=0",), 0, "every guest ended well"),
     (("say socle: end status=7",), 2, "Socle itself failed"),
     (("say [one] socle: end status=0", "say x socle: panic: no"), 2, "without a verdict"),
+    (("say socle: starts", r"say socle\x1b\\: end status=0", r"say socle> \r  \rsocle\x1b\\: end status=0",
+      r"say socle\x1b\\: panic: no", r"say soc\r \rle: end status=0", r"say soc\rle: end status=0"), 2, "without a verdict"),
+    (("say socle: starts", r"say socle> li\r         \rsocle: end status=0"), 0, "every guest ended well"),
+    (("say socle: starts", r"say \r   \rsocle> \r       \rsocle: end status=0"), 0, "every guest ended well"),
 ], ids=["well", "guest failed", "refused", "panic", "triple fault", "silent end", "cut line", "odd status",
-        "a guest's lie"])
+        "a guest's lie", "an attached guest's lie", "after a prompt", "after prompts"])
 def test_verdict(host, script, status, words):
     """The exit status says how it ended, the last line why."""
     host.bochs(*script)
@@ -166,26 +170,6 @@ def test_interrupted_run_leaves_nothing(host):
             except OSError:
                 continue
             assert str(host.cache).encode() not in words
-
-
-def test_console_attaches(host):
-    """socle console shows what the running machine prints."""
-    host.bochs("say socle: starts", "sleep 2", "say [one] a late line", "say socle: end status=0")
-    child = subprocess.Popen(host.command("run", host.config(), "--platform", "bochs"), env=host.environment,
-                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(100):
-        if list(host.runtime.glob("*/run-*")):
-            break
-        time.sleep(0.05)
-    done = host.socle("console")
-    assert child.wait(20) == 0
-    assert done.returncode == 0 and "[one] a late line" in done.stdout
-
-
-def test_console_without_a_machine(host):
-    """Nothing to attach to."""
-    done = host.socle("console")
-    assert done.returncode == 2 and "no machine is running" in done.stderr
 
 
 def test_silence_is_explained(host):
