@@ -32,6 +32,8 @@ class Bochs:
             raise Failure(f"Bochs {self.version} is not there; run 'tools/setup{extra}'", STATUS_PLATFORM)
         if options.screenshot:
             raise Failure("Bochs has no graphics output here; take screenshots on QEMU", STATUS_PLATFORM)
+        if options.qmp:
+            raise Failure("--qmp is for QEMU", STATUS_PLATFORM)
         if options.usb:
             raise Failure("USB start is for QEMU (--platform qemu-tcg or qemu-kvm)", STATUS_PLATFORM)
         self.model = options.cpu or DEFAULT_MODEL

@@ -98,6 +98,8 @@ class Qemu:
         # waits alone take minutes.
         if options.icount:
             command += ["-icount", "shift=3,sleep=off", "-rtc", "base=2000-01-01,clock=vm", "-seed", "1"]
+        if options.qmp:
+            command += ["-qmp", f"unix:{options.qmp},server=on,wait=off"]
         if options.usb:
             command += ["-device", "qemu-xhci", "-device", "usb-storage,drive=disk,bootindex=0"]
         else:
