@@ -90,6 +90,7 @@ NORETURN static void finish(struct loader *l)
 
     legacy_init(l);
     clock_measure(l);
+    l->info->kernel_tsc = cpu_tsc();
     enter(l->info);
     cpu_halt();
 }

@@ -414,6 +414,7 @@ enum system_info {
 struct system_summary {
     u64 tsc_hz;
     u64 boot_tsc;     /* TSC when the loader started */
+    u64 kernel_tsc;   /* and when it started the kernel */
     u64 wall_seconds; /* the time then, since 1970 in UTC; 0: not known */
     u64 kernel_bytes, kernel_free;
     u64 guest_bytes, guest_free;

@@ -100,6 +100,7 @@ struct bootinfo {
     u64 magic;
     u64 bytes;        /* sizeof(struct bootinfo) */
     u64 start_tsc;    /* TSC when the loader started */
+    u64 kernel_tsc;   /* and when it started the kernel */
     u64 wall_seconds; /* the time then, since 1970 in UTC; 0: the firmware has no clock */
     u64 kernel_base;  /* physical base of the kernel image, whose first byte is BOOT_KERNEL_BASE */
     u64 kernel_bytes;

@@ -108,6 +108,7 @@ static s64 info_summary(const struct call *k, union info *out)
     (void)k;
     s->tsc_hz = arch_tsc_hz;
     s->boot_tsc = boot_info.start_tsc;
+    s->kernel_tsc = boot_info.kernel_tsc;
     s->wall_seconds = boot_info.wall_seconds;
     s->kernel_bytes = kmem_total_bytes();
     s->kernel_free = kmem_free_bytes() + kmem_free_object_bytes() + arch_stack_free_bytes();

@@ -21,11 +21,13 @@ def test_runs_are_identical(tmp_path, cpus, quantum):
 
 
 def test_runs_are_identical_on_qemu(tmp_path):
-    """The same, where time counts instructions; but QEMU's disk takes the host's time, which one line tells."""
+    """The same bytes, and in them the same ticks, where time counts instructions: of the many small guests, for which
+    that is also a place where instructions end at other moments than anywhere else."""
     options = ["--cpus", 1, "--icount"]
-    runs = [run(tmp_path, TWO, *options, platform="qemu-tcg", timeout=400).expect(OK) for _ in range(2)]
-    first, second = (re.sub(rb"first guest ran \d+ ms \(\d+ ticks\)", b"", one.serial) for one in runs)
-    assert first == second
+    suite = ROOT / "tests/guest/suite.conf"
+    first, second = (run(tmp_path, suite, *options, platform="qemu-tcg", timeout=600).expect(OK) for _ in range(2))
+    assert re.search(rb"first guest ran \d+ ms \(\d+ ticks\)", first.serial)
+    assert first.serial == second.serial
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 4, 8])

@@ -193,6 +193,7 @@ void report_ring3_tests(struct manager *m)
 
 /* --- guests --- */
 
+/* Since the kernel's start: before that, the time is the firmware's and its disk's. */
 void report_first_guest(struct manager *m)
 {
     u64 first = ~0ull;
@@ -204,9 +205,9 @@ void report_first_guest(struct manager *m)
         }
     }
     if (first != ~0ull) {
-        u64 ticks = first - m->summary.boot_tsc;
+        u64 ticks = first - m->summary.kernel_tsc;
         m->first_reported = true;
-        output_line(&m->out, "first guest ran %lu ms (%lu ticks) after the loader started",
+        output_line(&m->out, "first guest ran %lu ms (%lu ticks) after the kernel started",
                     manager_ms(m, ticks), ticks);
     }
 }
