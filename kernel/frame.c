@@ -34,8 +34,7 @@ void frame_add(u64 base, u64 bytes)
 {
     bytes = MIN(bytes, (u64)(capacity - pool.count) << PAGE_SHIFT);
     if (bytes && !buddy_add(&pool, base, bytes)) {
-        klog("memory: %llu KiB at 0x%llx left out: too many ranges",
-             (unsigned long long)bytes >> 10, (unsigned long long)base);
+        klog("memory: %lu KiB at 0x%lx left out: too many ranges", bytes >> 10, base);
     }
 }
 

@@ -108,8 +108,8 @@ static void start_cpus(void)
         arch_spin_poll();
         arch_pause();
     }
-    klog("cpus: %u of %u running, TSC %llu kHz", boot_online_count(), boot_info.cpu_count,
-         (unsigned long long)arch_tsc_hz / 1000);
+    klog("cpus: %u of %u running, TSC %lu kHz", boot_online_count(), boot_info.cpu_count,
+         arch_tsc_hz / 1000);
 }
 
 void boot_stop_this_cpu(void)
@@ -198,8 +198,8 @@ static void init_memory(void)
     kmem_init(physmem.pool, physmem.pool_count);
     arch_mmu_init(physmem.pool, physmem.pool_count);
     if (!frame_init(physmem.guest_bytes)) {
-        panic("memory: the records of %llu MiB do not fit the kernel pool",
-              (unsigned long long)physmem.guest_bytes >> 20);
+        panic("memory: the records of %lu MiB do not fit the kernel pool",
+              physmem.guest_bytes >> 20);
     }
     for (u32 i = 0; i < boot_info.range_count; i++) {
         const struct boot_range *r = &boot_info.ranges[i];
@@ -207,19 +207,17 @@ static void init_memory(void)
             frame_add(r->base, r->bytes);
         }
     }
-    klog("memory: kernel pool %llu MiB, guest pool %llu MiB",
-         (unsigned long long)kmem_total_bytes() >> 20,
-         (unsigned long long)frame_total_bytes() >> 20);
+    klog("memory: kernel pool %lu MiB, guest pool %lu MiB", kmem_total_bytes() >> 20,
+         frame_total_bytes() >> 20);
 }
 
 void kernel_main(const struct bootinfo *bi)
 {
     boot_info = *bi;
     arch_early_init(&boot_info);
-    klog("kernel at 0x%llx", (unsigned long long)boot_info.kernel_base);
+    klog("kernel at 0x%lx", boot_info.kernel_base);
     if (boot_info.magic != BOOTINFO_MAGIC || boot_info.bytes != sizeof(boot_info)) {
-        panic("loader and kernel do not belong together (magic 0x%llx)",
-              (unsigned long long)boot_info.magic);
+        panic("loader and kernel do not belong together (magic 0x%lx)", boot_info.magic);
     }
     init_memory();
     arch_boot_cpu_init();
@@ -298,9 +296,8 @@ void kernel_user_fault(u32 vector, u64 error, u64 address, u64 rip)
     process_end(p, PROCESS_FAULT, vector, rip);
     spin_unlock(&kernel_lock);
     if (report) {
-        klog("process %s: exception %u (error 0x%llx, address 0x%llx) at rip 0x%llx: ended",
-             p->name, vector, (unsigned long long)error, (unsigned long long)address,
-             (unsigned long long)rip);
+        klog("process %s: exception %u (error 0x%lx, address 0x%lx) at rip 0x%lx: ended", p->name,
+             vector, error, address, rip);
     }
     thread_end();
 }

@@ -27,10 +27,8 @@ static void print_last_exits(const struct cpu *c)
     for (u32 i = 0; i < CPU_TRACE; i++) {
         const struct cpu_trace *t = &c->trace[(c->trace_next + i) % CPU_TRACE];
         if (t->tsc) {
-            line("  exit ", "%llu vm %u vcpu %u %s rip=0x%llx info=0x%llx",
-                 (unsigned long long)t->tsc, t->vcpu >> 8, t->vcpu & 255,
-                 t->kind < EXIT_COUNT ? exit_names[t->kind] : "?", (unsigned long long)t->rip,
-                 (unsigned long long)t->info);
+            line("  exit ", "%lu vm %u vcpu %u %s rip=0x%lx info=0x%lx", t->tsc, t->vcpu >> 8,
+                 t->vcpu & 255, t->kind < EXIT_COUNT ? exit_names[t->kind] : "?", t->rip, t->info);
         }
     }
 }

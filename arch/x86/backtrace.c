@@ -14,8 +14,6 @@ extern const u32 ksym_count, ksym_offsets[], ksym_names[];
 extern const char ksym_strings[];
 extern const u8 kernel_text_start[], kernel_text_end[], kernel_data_start[], kernel_data_end[];
 
-typedef unsigned long long ull;
-
 /* Not klog(): whoever held its lock may be the one that panics, or has been stopped. */
 static void line(const char *format, ...) PRINTF(1, 2);
 static void line(const char *format, ...)
@@ -48,10 +46,10 @@ static void show(const char *what, u64 rip, u32 back)
         }
     }
     if (!in_text(rip) || !low) {
-        line("%s 0x%016llx", what, (ull)rip);
+        line("%s 0x%016lx", what, rip);
         return;
     }
-    line("%s 0x%016llx %s+0x%x", what, (ull)rip, ksym_strings + ksym_names[low - 1],
+    line("%s 0x%016lx %s+0x%x", what, rip, ksym_strings + ksym_names[low - 1],
          offset + back - ksym_offsets[low - 1]);
 }
 
@@ -108,16 +106,12 @@ void arch_backtrace(u64 rbp)
 
 static void dump_fault(const struct trap_frame *f)
 {
-    line("rax %016llx rbx %016llx rcx %016llx rdx %016llx", (ull)f->rax, (ull)f->rbx, (ull)f->rcx,
-         (ull)f->rdx);
-    line("rsi %016llx rdi %016llx rbp %016llx rsp %016llx", (ull)f->rsi, (ull)f->rdi, (ull)f->rbp,
-         (ull)f->rsp);
-    line("r8  %016llx r9  %016llx r10 %016llx r11 %016llx", (ull)f->r8, (ull)f->r9, (ull)f->r10,
-         (ull)f->r11);
-    line("r12 %016llx r13 %016llx r14 %016llx r15 %016llx", (ull)f->r12, (ull)f->r13, (ull)f->r14,
-         (ull)f->r15);
-    line("rip %016llx cs %llx ss %llx rflags %llx error %llx", (ull)f->rip, (ull)f->cs, (ull)f->ss,
-         (ull)f->rflags, (ull)f->error);
+    line("rax %016lx rbx %016lx rcx %016lx rdx %016lx", f->rax, f->rbx, f->rcx, f->rdx);
+    line("rsi %016lx rdi %016lx rbp %016lx rsp %016lx", f->rsi, f->rdi, f->rbp, f->rsp);
+    line("r8  %016lx r9  %016lx r10 %016lx r11 %016lx", f->r8, f->r9, f->r10, f->r11);
+    line("r12 %016lx r13 %016lx r14 %016lx r15 %016lx", f->r12, f->r13, f->r14, f->r15);
+    line("rip %016lx cs %lx ss %lx rflags %lx error %lx", f->rip, f->cs, f->ss, f->rflags,
+         f->error);
 }
 
 void arch_panic_dump(void)
@@ -127,8 +121,7 @@ void arch_panic_dump(void)
     if (f) {
         dump_fault(f);
     }
-    line("cr0 %llx cr2 %llx cr3 %llx cr4 %llx", (ull)read_cr0(), (ull)read_cr2(), (ull)read_cr3(),
-         (ull)read_cr4());
+    line("cr0 %lx cr2 %lx cr3 %lx cr4 %lx", read_cr0(), read_cr2(), read_cr3(), read_cr4());
     if (f) {
         show("at  ", f->rip, 0);
         trace(f->rbp, f->rsp);

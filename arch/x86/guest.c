@@ -21,8 +21,6 @@
 #define MXCSR_AFTER_RESET 0x1f80
 #define FTW_ALL_VALID     0xff /* abridged form of 5555h: eight zeros */
 
-typedef unsigned long long ull;
-
 static u64 components; /* of XCR0 that guests may use: all of these are switched; 0: no XSAVE */
 
 const char *guest_preflight(void)
@@ -356,24 +354,23 @@ void guest_dump(struct vcpu *v)
     const u64 *g = s.gpr;
 
     virt_get_state(v, &s, VCPU_STATE_ALL);
-    klog("  RIP %016llx RSP %016llx RFLAGS %08llx CPL %u", (ull)s.rip, (ull)g[GPR_RSP],
-         (ull)s.rflags, (u32)virt->read(v, VIRT_CPL));
-    klog("  RAX %016llx RBX %016llx RCX %016llx RDX %016llx", (ull)g[GPR_RAX], (ull)g[GPR_RBX],
-         (ull)g[GPR_RCX], (ull)g[GPR_RDX]);
-    klog("  RSI %016llx RDI %016llx RBP %016llx R8  %016llx", (ull)g[GPR_RSI], (ull)g[GPR_RDI],
-         (ull)g[GPR_RBP], (ull)g[GPR_R8]);
-    klog("  R9  %016llx R10 %016llx R11 %016llx R12 %016llx", (ull)g[GPR_R9], (ull)g[GPR_R10],
-         (ull)g[GPR_R11], (ull)g[GPR_R12]);
-    klog("  R13 %016llx R14 %016llx R15 %016llx", (ull)g[GPR_R13], (ull)g[GPR_R14],
-         (ull)g[GPR_R15]);
-    klog("  CR0 %08llx CR2 %016llx CR3 %016llx CR4 %08llx EFER %04llx", (ull)s.cr0, (ull)s.cr2,
-         (ull)s.cr3, (ull)s.cr4, (ull)s.efer);
+    klog("  RIP %016lx RSP %016lx RFLAGS %08lx CPL %u", s.rip, g[GPR_RSP], s.rflags,
+         (u32)virt->read(v, VIRT_CPL));
+    klog("  RAX %016lx RBX %016lx RCX %016lx RDX %016lx", g[GPR_RAX], g[GPR_RBX], g[GPR_RCX],
+         g[GPR_RDX]);
+    klog("  RSI %016lx RDI %016lx RBP %016lx R8  %016lx", g[GPR_RSI], g[GPR_RDI], g[GPR_RBP],
+         g[GPR_R8]);
+    klog("  R9  %016lx R10 %016lx R11 %016lx R12 %016lx", g[GPR_R9], g[GPR_R10], g[GPR_R11],
+         g[GPR_R12]);
+    klog("  R13 %016lx R14 %016lx R15 %016lx", g[GPR_R13], g[GPR_R14], g[GPR_R15]);
+    klog("  CR0 %08lx CR2 %016lx CR3 %016lx CR4 %08lx EFER %04lx", s.cr0, s.cr2, s.cr3, s.cr4,
+         s.efer);
     for (u32 i = 0; i < SEG_COUNT; i++) {
-        klog("  %-4s %04x base %016llx limit %08x access %05x", segments[i], s.seg[i].selector,
-             (ull)s.seg[i].base, s.seg[i].limit, s.seg[i].access);
+        klog("  %-4s %04x base %016lx limit %08x access %05x", segments[i], s.seg[i].selector,
+             s.seg[i].base, s.seg[i].limit, s.seg[i].access);
     }
-    klog("  GDTR base %016llx limit %04x  IDTR base %016llx limit %04x", (ull)s.gdt_base,
-         s.gdt_limit, (ull)s.idt_base, s.idt_limit);
-    klog("  interruptibility %x pending debug %llx DR7 %llx DEBUGCTL %llx", s.interruptibility,
-         (ull)s.pending_debug, (ull)s.dr7, (ull)s.msr_debugctl);
+    klog("  GDTR base %016lx limit %04x  IDTR base %016lx limit %04x", s.gdt_base, s.gdt_limit,
+         s.idt_base, s.idt_limit);
+    klog("  interruptibility %x pending debug %lx DR7 %lx DEBUGCTL %lx", s.interruptibility,
+         s.pending_debug, s.dr7, s.msr_debugctl);
 }

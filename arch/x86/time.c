@@ -23,8 +23,8 @@ void arch_time_init(const struct bootinfo *bi)
     arch_tsc_hz = bi->tsc_hz;
     timer_hz = cpu_features.tsc_deadline ? 0 : bi->apic_timer_hz;
     time_init_cpu();
-    klog("time: TSC %llu kHz by %.15s, %s, timer %s", (unsigned long long)(arch_tsc_hz / 1000),
-         bi->clock, lapic_mode(), timer_hz ? "by count" : "by TSC deadline");
+    klog("time: TSC %lu kHz by %.15s, %s, timer %s", arch_tsc_hz / 1000, bi->clock, lapic_mode(),
+         timer_hz ? "by count" : "by TSC deadline");
 }
 
 void time_init_cpu(void)

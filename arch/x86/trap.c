@@ -44,9 +44,8 @@ static NORETURN void fault_panic(const struct trap_frame *f)
     const char *name = f->vector < TRAP_EXCEPTIONS ? names[f->vector] : NULL;
 
     cpu_arch(cpu_this())->fault = f;
-    panic("%s (vector %llu, error 0x%llx) at 0x%llx, CR2 0x%llx", name ? name : "exception",
-          (unsigned long long)f->vector, (unsigned long long)f->error, (unsigned long long)f->rip,
-          (unsigned long long)read_cr2());
+    panic("%s (vector %lu, error 0x%lx) at 0x%lx, CR2 0x%lx", name ? name : "exception", f->vector,
+          f->error, f->rip, read_cr2());
 }
 
 /* A fault of the kernel at a place that expects one? */
@@ -150,7 +149,7 @@ static NORETURN void machine_check(const struct trap_frame *f)
     for (u32 i = 0; i < banks; i++) {
         u64 status = rdmsr(MSR_IA32_MC0_STATUS + 4 * i);
         if (status & MC_STATUS_VALID) {
-            panic("machine check: bank %u status 0x%llx", i, (unsigned long long)status);
+            panic("machine check: bank %u status 0x%lx", i, status);
         }
     }
     panic("machine check");

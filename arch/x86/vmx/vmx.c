@@ -214,8 +214,7 @@ static int vmx_cpu_start(struct cpu *c)
     write_cr4(read_cr4() | vmx_caps.cr4_fixed0 | CR4_VMXE | guest_fpu_cr4());
     bool fixed = !(read_cr0() & ~vmx_caps.cr0_fixed1) && !(read_cr4() & ~vmx_caps.cr4_fixed1);
     if (!fixed || !vmxon(vc->vmxon)) {
-        klog("CPU %u: VMXON failed, CR0 %llx CR4 %llx", c->id, (unsigned long long)read_cr0(),
-             (unsigned long long)read_cr4());
+        klog("CPU %u: VMXON failed, CR0 %lx CR4 %lx", c->id, read_cr0(), read_cr4());
         write_cr4(read_cr4() & ~CR4_VMXE);
         kmem_page_free(vc->vmxon);
         kmem_free(vc);
