@@ -386,8 +386,8 @@ enum vcpu_activity {
 /* SYS_VCPU_REPORT: its first word says what follows. */
 #define VCPU_REPORT_BYTES 2048
 enum vcpu_report_kind {
-    VCPU_REPORT_NONE,
-    VCPU_REPORT_VMX, /* struct vmx_report, lib/hw/vmcs.h */
+    VCPU_REPORT_VMX = 1, /* struct vmx_report, lib/hw/vmcs.h */
+    VCPU_REPORT_SVM,     /* struct svm_report, lib/hw/vmcb.h */
 };
 
 #define VCPU_INJECT_EXCEPTION  0      /* vector 0..31 as an exception (merged with one in flight) */

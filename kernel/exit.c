@@ -15,10 +15,6 @@
 #include "lib/hw/kvm.h"
 #include "lib/hw/x86.h"
 
-/* Guests that became impossible whose state goes to the kernel log. Ring 3 can make as many as it
- * likes. */
-#define MAX_REPORTS 64
-
 static u64 read_gpr(struct vcpu *v, u32 index)
 {
     return index == GPR_RSP ? virt->read(v, VIRT_RSP) : v->gpr[index];
@@ -274,23 +270,8 @@ static enum exit_action on_triple_fault(struct vcpu *v, struct exit *x)
     return user(v, VX_TRIPLE_FAULT, 0, 0);
 }
 
-bool exit_may_report(struct vcpu *v)
-{
-    static u32 reports;
-
-    if (v->reported || __atomic_load_n(&reports, __ATOMIC_RELAXED) >= MAX_REPORTS) {
-        return false;
-    }
-    __atomic_add_fetch(&reports, 1, __ATOMIC_RELAXED);
-    v->reported = 1;
-    return true;
-}
-
 static enum exit_action on_impossible(struct vcpu *v, struct exit *x)
 {
-    if (virt->dump && exit_may_report(v)) {
-        virt->dump(v);
-    }
     return user(v, x->kind == EXIT_ENTRY_FAILURE ? VX_ENTRY_FAILURE : VX_UNKNOWN, x->hw_reason,
                 x->qualification);
 }

@@ -86,9 +86,6 @@ static inline bool exit_fast_hazards(struct vcpu *v, enum exit_kind kind)
  * entry of a run. */
 bool exit_hazards(struct vcpu *v);
 
-/* May a backend log what is wrong with this vCPU? Once for each, and only so many times in all. */
-bool exit_may_report(struct vcpu *v);
-
 /* After a fast exit with no hazards but VCPU_HAZARD_EVENTS: settles those, too. False: nothing was
  * done, exit_hazards() is due. */
 bool exit_fast_deliver(struct vcpu *v);

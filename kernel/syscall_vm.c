@@ -153,17 +153,15 @@ s64 sys_vcpu_set(const struct call *k)
 
 s64 sys_vcpu_report(const struct call *k)
 {
-    u64 report[VCPU_REPORT_BYTES / sizeof(u64)] = {VCPU_REPORT_NONE};
+    u64 report[VCPU_REPORT_BYTES / sizeof(u64)] = {0};
     int error = E_OK;
     struct vcpu *v = own_vcpu(k, &error);
 
     if (!v) {
         return error;
     }
-    if (virt->fill_report) {
-        vcpu_load(v);
-        virt->fill_report(v, report);
-    }
+    vcpu_load(v);
+    virt->fill_report(v, report);
     return arch_copy_to_user(k->b, report, sizeof(report));
 }
 

@@ -62,7 +62,6 @@ struct vcpu {
     void *fpu;       /* XSAVE area, one pool page or more */
     u64 tsc_offset;
     u64 msr[VMSR_COUNT];
-    u32 reported; /* its state was dumped to the log once; ring 3 cannot flood it */
 
     /* The exit that SYS_VCPU_RUN returns. */
     struct vcpu_exit exit;

@@ -152,8 +152,6 @@ struct virt {
     /* The CPU's own control structure of v, for SYS_VCPU_REPORT: VCPU_REPORT_BYTES, zeroed before.
      */
     void (*fill_report)(struct vcpu *v, void *report);
-    /* To the kernel log: all guest and control state; why an entry failed. NULL: ring 3 does. */
-    void (*dump)(struct vcpu *v);
 };
 
 extern const struct virt *virt; /* NULL: none on this machine */

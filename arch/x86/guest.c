@@ -345,32 +345,3 @@ void virt_start(struct vcpu *v, u8 vector)
     virt->set_segment(v, SEG_CS, &cs);
     virt->write(v, VIRT_RIP, 0);
 }
-
-void guest_dump(struct vcpu *v)
-{
-    static const char *const segments[SEG_COUNT] = {"ES", "CS", "SS",   "DS",
-                                                    "FS", "GS", "LDTR", "TR"};
-    struct vcpu_state s;
-    const u64 *g = s.gpr;
-
-    virt_get_state(v, &s, VCPU_STATE_ALL);
-    klog("  RIP %016lx RSP %016lx RFLAGS %08lx CPL %u", s.rip, g[GPR_RSP], s.rflags,
-         (u32)virt->read(v, VIRT_CPL));
-    klog("  RAX %016lx RBX %016lx RCX %016lx RDX %016lx", g[GPR_RAX], g[GPR_RBX], g[GPR_RCX],
-         g[GPR_RDX]);
-    klog("  RSI %016lx RDI %016lx RBP %016lx R8  %016lx", g[GPR_RSI], g[GPR_RDI], g[GPR_RBP],
-         g[GPR_R8]);
-    klog("  R9  %016lx R10 %016lx R11 %016lx R12 %016lx", g[GPR_R9], g[GPR_R10], g[GPR_R11],
-         g[GPR_R12]);
-    klog("  R13 %016lx R14 %016lx R15 %016lx", g[GPR_R13], g[GPR_R14], g[GPR_R15]);
-    klog("  CR0 %08lx CR2 %016lx CR3 %016lx CR4 %08lx EFER %04lx", s.cr0, s.cr2, s.cr3, s.cr4,
-         s.efer);
-    for (u32 i = 0; i < SEG_COUNT; i++) {
-        klog("  %-4s %04x base %016lx limit %08x access %05x", segments[i], s.seg[i].selector,
-             s.seg[i].base, s.seg[i].limit, s.seg[i].access);
-    }
-    klog("  GDTR base %016lx limit %04x  IDTR base %016lx limit %04x", s.gdt_base, s.gdt_limit,
-         s.idt_base, s.idt_limit);
-    klog("  interruptibility %x pending debug %lx DR7 %lx DEBUGCTL %lx", s.interruptibility,
-         s.pending_debug, s.dr7, s.msr_debugctl);
-}

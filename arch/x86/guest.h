@@ -41,7 +41,4 @@ static inline struct event guest_exception(u8 vector)
     return (struct event){EVENT_HWEXC, vector, GUEST_VECTORS_WITH_ERROR >> vector & 1, 0, 0};
 }
 
-/* Registers as the guest sees them, to the kernel log. v is resident. */
-void guest_dump(struct vcpu *v);
-
 #endif

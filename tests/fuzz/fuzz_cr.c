@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arch/x86/vmx/check.h"
+#include "vmm/machine/vmx_check.h"
 #include "lib/hw/vmx.h"
 #include "kernel/cr.h"
 #include "lib/hw/x86.h"

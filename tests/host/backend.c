@@ -337,12 +337,6 @@ static void fake_report(struct vcpu *v, void *report)
     *(u64 *)report = VCPU_REPORT_VMX;
 }
 
-static void fake_dump(struct vcpu *v)
-{
-    check_resident(v);
-    backend.dumps++;
-}
-
 const struct virt virt_vmx = {
     .name = "fake",
     .preflight = fake_preflight,
@@ -369,7 +363,6 @@ const struct virt virt_vmx = {
     .try_interrupt = fake_try_interrupt,
     .flush = fake_flush,
     .fill_report = fake_report,
-    .dump = fake_dump,
 };
 
 static const char *absent_preflight(struct virt_machine *m)

@@ -15,8 +15,7 @@ extern guest_fn backend_guest;
 
 /* What has happened so far, all vCPUs. */
 extern struct backend_counts {
-    u32 created, destroyed, loads, unloads, entries, advances, injected, flushes, dumps, resets,
-        starts;
+    u32 created, destroyed, loads, unloads, entries, advances, injected, flushes, resets, starts;
     struct event last_event;
 } backend;
 

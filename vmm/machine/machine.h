@@ -134,13 +134,10 @@ NORETURN void machine_end(struct machine *m, enum guest_end end, const char *for
 /* The thread of a vCPU: runs it until its guest ends. */
 NORETURN void vcpu_loop(struct vcpu *v);
 
-/* vmx_report.c: has the kernel set up v as the CPU wants it? What is wrong goes to the console; no
- * lock held. Only the
- * kernel's own part: before the first entry, and when it has changed. */
-void report_start(struct vcpu *v);
-/* After an entry that the CPU refused, or an exit that nobody handles, with that hardware reason.
- */
-void report_refusal(struct vcpu *v, u64 reason);
+/* report.c: has the kernel set up v as the CPU wants it? What is wrong goes to the console; no lock
+ * held. Before the first entry, and when the kernel's part has changed: that part alone. Refused:
+ * all, after an entry that the CPU refused or an exit that nobody handles, with its reason. */
+void report_vcpu(struct vcpu *v, bool refused, u64 reason);
 
 /* Writes all registers to the guest's console; lock held. */
 void dump_state(struct machine *m, const struct vcpu_state *s);

@@ -247,10 +247,8 @@ static u64 settle(struct vcpu *v, s64 kind, struct vcpu_exit *x, u64 *value)
         return mmio(v, x, value);
     case VX_DECODE:
         return describe(v);
-    case VX_KICKED: /* it may be held */
-        report_start(v);
-        machine_lock(v->machine);
-        machine_unlock(v->machine);
+    case VX_KICKED:
+        report_vcpu(v, false, 0); /* waits for the lock: the machine may be held */
         return VCPU_RUN_RETRY;
     case VX_MSR:
     case VX_CLOCK:
@@ -260,12 +258,12 @@ static u64 settle(struct vcpu *v, s64 kind, struct vcpu_exit *x, u64 *value)
     case VX_TRIPLE_FAULT:
         crash(v, "triple fault");
     case VX_ENTRY_FAILURE:
-        report_refusal(v, x->a);
+        report_vcpu(v, true, x->a);
         crash(v, "the CPU refuses the guest's state (reason %lx, qualification %lx)", x->a, x->b);
     case VX_NO_MEMORY:
         crash(v, "no memory is left for guest-physical address %lx", x->a);
     case VX_UNKNOWN:
-        report_refusal(v, x->a);
+        report_vcpu(v, true, x->a);
         crash(v, "unknown VM exit (reason %lx, qualification %lx)", x->a, x->b);
     default:
         broken(v, "vcpu_run", kind);
@@ -279,7 +277,7 @@ void vcpu_loop(struct vcpu *v)
     u64 value = 0;
     struct vcpu_exit x;
 
-    report_start(v);
+    report_vcpu(v, false, 0);
     for (;;) {
         s64 kind = sys_vcpu_run(v->handle, flags, value, &x);
 

@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Why a CPU with VT-x refuses a vCPU: its VMCS by the rules, on the guest's console. */
-#include "kernel/abi.h"
-#include "lib/hw/vmx.h"
-#include "vmm/machine/machine.h"
-#include "vmm/machine/vmx_check.h"
-#include "vmm/sys.h"
+#include "vmm/machine/report.h"
 
-union report {
-    u64 bytes[VCPU_REPORT_BYTES / sizeof(u64)];
-    struct vmx_report vmx;
-};
+#include "lib/hw/vmx.h"
+#include "vmm/machine/vmx_check.h"
 
 static const char *reason_name(u64 reason)
 {
@@ -52,11 +46,6 @@ static void say_rule(void *arg, const char *field, u64 value, const char *rule)
                  value, rule);
 }
 
-static bool fetch(struct vcpu *v, union report *r)
-{
-    return !sys_vcpu_report(v->handle, r) && r->vmx.kind == VCPU_REPORT_VMX;
-}
-
 static u32 check(struct vcpu *v, const struct vmx_report *r, bool guest)
 {
     struct vmx_check c = {.s = &r->fields,
@@ -73,28 +62,16 @@ static u32 check(struct vcpu *v, const struct vmx_report *r, bool guest)
     return c.broken;
 }
 
-void report_start(struct vcpu *v)
-{
-    union report r;
-
-    if (fetch(v, &r)) {
-        machine_lock(v->machine);
-        check(v, &r.vmx, false);
-        machine_unlock(v->machine);
-    }
-}
-
-void report_refusal(struct vcpu *v, u64 reason)
+void vmx_explain(struct vcpu *v, const struct vmx_report *r, bool refused, u64 reason)
 {
     struct machine *m = v->machine;
-    union report r;
+    const u64 *f = r->fields.value;
+    u64 error = reason >> 16 & 0x7fff; /* 0: the entry itself began */
 
-    if (!fetch(v, &r)) {
+    if (!refused) {
+        check(v, r, false);
         return;
     }
-    const u64 *f = r.vmx.fields.value;
-    u64 error = reason >> 16 & 0x7fff; /* 0: the entry itself began */
-    machine_lock(m);
     console_line(m, "vcpu %u: exit reason %lx (%s%s), qualification %lx", v->index, reason,
                  error ? "no entry: " : "", error ? instruction_error(error) : reason_name(reason),
                  f[VMCS_INDEX_EXIT_QUALIFICATION]);
@@ -105,8 +82,7 @@ void report_refusal(struct vcpu *v, u64 reason)
     console_line(m, "real cr0 %lx cr4 %lx; events: entry %lx exit %lx vectoring %lx",
                  f[VMCS_INDEX_GUEST_CR0], f[VMCS_INDEX_GUEST_CR4], f[VMCS_INDEX_ENTRY_INTR_INFO],
                  f[VMCS_INDEX_EXIT_INTR_INFO], f[VMCS_INDEX_IDT_VECTORING_INFO]);
-    if (!check(v, &r.vmx, true) && reason & REASON_ENTRY_FAILURE) {
+    if (!check(v, r, true) && reason & REASON_ENTRY_FAILURE) {
         console_line(m, "no rule that we know is broken");
     }
-    machine_unlock(m);
 }

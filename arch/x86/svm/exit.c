@@ -183,10 +183,6 @@ static bool enter(struct vcpu *v, struct exit *x)
     c->lstar = v->lstar;
     c->cstar = v->cstar;
     c->fmask = v->fmask;
-    if (UNLIKELY(!s->checked)) {
-        s->checked = true;
-        svm_check(v);
-    }
     u64 end = MIN(cpu_this()->slice_end, v->apic.timer_tsc);
     if (s->paused) {
         c->intercept[0] &= ~(u32)INTERCEPT_PAUSE;

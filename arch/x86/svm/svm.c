@@ -224,6 +224,15 @@ static void svm_nothing(struct vcpu *v)
     (void)v;
 }
 
+static void fill_report(struct vcpu *v, void *report)
+{
+    struct svm_report *r = report;
+
+    _Static_assert(sizeof(*r) <= VCPU_REPORT_BYTES, "a report fits");
+    *r = (struct svm_report){VCPU_REPORT_SVM, arch_phys_bits(), v->vm->cpuid->cr4_allowed,
+                             svm_caps.asids, *vmcb_of(v)};
+}
+
 const struct virt virt_svm = {
     .name = "AMD-V",
     .preflight = svm_preflight,
@@ -253,5 +262,5 @@ const struct virt virt_svm = {
     .inject = svm_inject,
     .try_interrupt = svm_try_interrupt,
     .flush = svm_flush,
-    .dump = svm_dump,
+    .fill_report = fill_report,
 };

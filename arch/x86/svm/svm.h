@@ -4,17 +4,19 @@
 #define ARCH_X86_SVM_SVM_H
 
 #include "arch/x86/guest.h"
-#include "arch/x86/svm/vmcb.h"
 #include "kernel/vcpu.h"
 #include "kernel/virt.h"
+#include "lib/hw/vmcb.h"
 #include "lib/types.h"
 
 /* Of one vCPU, two pages: vcpu.backend. */
 struct svm_vcpu {
-    struct vmcb vmcb;
+    union {
+        struct vmcb vmcb;
+        u8 page[PAGE_SIZE];
+    };
     u8 fpu[GUEST_FPU_BYTES];
     u64 tags;       /* svm_cpu.generation that its ASID is of; 0: it has none */
-    bool checked;   /* the VMCB passed its first consistency check */
     bool mce;       /* CR4.MCE as the guest sees it; in truth it is always set */
     bool paused;    /* a PAUSE has exited, and is let through */
     bool taken;     /* the guest takes the interrupt of vmcb.int_vector at the next entry */
@@ -97,10 +99,5 @@ bool svm_decoded(struct vcpu *v, u32 length, u32 gpr);
 /* entry.asm: VMRUN, once; returns after the exit with interrupts off. Addresses are physical: v's
  * VMCB and the host's own state. */
 void svm_enter(struct vcpu *v, u64 vmcb, u64 host);
-
-/* check.c, to the kernel log: each rule of APM 2 "Canonicalization and Consistency Checks" that the
- * VMCB breaks, and how many; all state. */
-u32 svm_check(struct vcpu *v);
-void svm_dump(struct vcpu *v);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The virtual machine control block, its control bits and its exit codes. APM 2 "Layout of VMCB",
  * "SVM Intercept Exit Codes". */
-#ifndef ARCH_X86_SVM_VMCB_H
-#define ARCH_X86_SVM_VMCB_H
+#ifndef LIB_HW_VMCB_H
+#define LIB_HW_VMCB_H
 
 #include "lib/types.h"
 
@@ -49,6 +49,7 @@ struct vmcb_seg {
     u64 base;
 };
 
+/* Without the rest of its page. */
 struct vmcb {
     /* control area */
     u16 cr_reads, cr_writes, dr_reads, dr_writes;
@@ -81,14 +82,21 @@ struct vmcb {
     u64 sysenter_cs, sysenter_esp, sysenter_eip, cr2;
     u8 reserved11[0x268 - 0x248];
     u64 pat;
-    u8 reserved12[0x1000 - 0x670];
 };
 _Static_assert(offsetof(struct vmcb, exit_code) == 0x70, "vmcb");
 _Static_assert(offsetof(struct vmcb, rip) == 0x578, "vmcb");
 _Static_assert(offsetof(struct vmcb, rax) == 0x5f8, "vmcb");
 _Static_assert(offsetof(struct vmcb, cr2) == 0x640, "vmcb");
 _Static_assert(offsetof(struct vmcb, pat) == 0x668, "vmcb");
-_Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "vmcb");
+
+/* SYS_VCPU_REPORT on a CPU with AMD-V. */
+struct svm_report {
+    u64 kind;        /* VCPU_REPORT_SVM */
+    u64 phys_bits;   /* width of physical addresses */
+    u64 cr4_allowed; /* what the guest may set */
+    u64 asids;       /* how many there are, the host's included */
+    struct vmcb vmcb;
+};
 
 /* Exit codes that more is done about than the table in exit.c says. */
 #define SVM_CR0_WRITE 0x10
