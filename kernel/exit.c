@@ -50,9 +50,8 @@ static enum exit_action user(struct vcpu *v, u64 kind, u64 a, u64 b)
     return EXIT_USER;
 }
 
-static enum exit_action on_cpuid(struct vcpu *v, struct exit *x)
+static enum exit_action on_cpuid(struct vcpu *v, UNUSED struct exit *x)
 {
-    (void)x;
     cpuid_exec(v);
     return EXIT_ADVANCE;
 }
@@ -72,22 +71,19 @@ static enum exit_action other_msr(struct vcpu *v, u64 flags, u64 value)
     return user(v, VX_MSR, index | flags, value);
 }
 
-static enum exit_action on_rdmsr(struct vcpu *v, struct exit *x)
+static enum exit_action on_rdmsr(struct vcpu *v, UNUSED struct exit *x)
 {
-    (void)x;
     return msr_exec_rdmsr(v) ? EXIT_ADVANCE : other_msr(v, VX_MSR_READ, 0);
 }
 
-static enum exit_action on_wrmsr(struct vcpu *v, struct exit *x)
+static enum exit_action on_wrmsr(struct vcpu *v, UNUSED struct exit *x)
 {
-    (void)x;
     return msr_exec_wrmsr(v) ? EXIT_ADVANCE
                              : other_msr(v, 0, (u32)v->gpr[GPR_RAX] | v->gpr[GPR_RDX] << 32);
 }
 
-static enum exit_action on_hypercall(struct vcpu *v, struct exit *x)
+static enum exit_action on_hypercall(struct vcpu *v, UNUSED struct exit *x)
 {
-    (void)x;
     hypercall_exec(v, (u32)virt->read(v, VIRT_CPL));
     return EXIT_ADVANCE;
 }
@@ -103,18 +99,15 @@ static enum exit_action on_io(struct vcpu *v, struct exit *x)
     return user(v, VX_IO, a | VX_IO_STRING | (x->io.rep ? VX_IO_REP : 0), 0);
 }
 
-static enum exit_action on_hlt(struct vcpu *v, struct exit *x)
+static enum exit_action on_hlt(struct vcpu *v, UNUSED struct exit *x)
 {
-    (void)x;
     /* exit_hazards() waits; but the trap of a single step comes at once */
     v->activity = virt->read(v, VIRT_RFLAGS) & RFLAGS_TF ? VCPU_ACTIVE : VCPU_HALTED;
     return EXIT_ADVANCE;
 }
 
-static enum exit_action on_pause(struct vcpu *v, struct exit *x)
+static enum exit_action on_pause(UNUSED struct vcpu *v, UNUSED struct exit *x)
 {
-    (void)v;
-    (void)x;
     sched_pass(); /* it waits for another vCPU */
     return EXIT_RESUME;
 }
@@ -155,9 +148,8 @@ static enum exit_action on_cr(struct vcpu *v, struct exit *x)
     return gp(v);
 }
 
-static enum exit_action on_dr(struct vcpu *v, struct exit *x)
+static enum exit_action on_dr(struct vcpu *v, UNUSED struct exit *x)
 {
-    (void)x;
     virt_give_debug(v);
     return EXIT_RESUME;
 }
@@ -181,21 +173,18 @@ static enum exit_action on_npf(struct vcpu *v, struct exit *x)
                     (apic ? VX_ACCESS_APIC : 0));
 }
 
-static enum exit_action on_interrupt(struct vcpu *v, struct exit *x)
+static enum exit_action on_interrupt(UNUSED struct vcpu *v, struct exit *x)
 {
-    (void)v;
     if (x->interrupt.vector) {
         arch_interrupt(x->interrupt.vector);
     }
     return EXIT_RESUME;
 }
 
-static enum exit_action on_timer(struct vcpu *v, struct exit *x)
+static enum exit_action on_timer(UNUSED struct vcpu *v, UNUSED struct exit *x)
 {
     const struct cpu *c = cpu_this();
 
-    (void)v;
-    (void)x;
     /* else it is the timer of v's APIC, which exit_hazards() looks at */
     if (arch_tsc() >= MIN(c->slice_end, c->deadline)) {
         sched_tick();
@@ -221,11 +210,10 @@ static enum exit_action on_exception(struct vcpu *v, struct exit *x)
     return EXIT_RESUME;
 }
 
-static enum exit_action on_xsetbv(struct vcpu *v, struct exit *x)
+static enum exit_action on_xsetbv(struct vcpu *v, UNUSED struct exit *x)
 {
     u64 value = (u32)v->gpr[GPR_RAX] | v->gpr[GPR_RDX] << 32;
 
-    (void)x;
     /* Not all that run guests check the privilege level before the exit. */
     if (virt->read(v, VIRT_CPL) != 0 || (u32)v->gpr[GPR_RCX] != 0 ||
         !xcr0_check(value, v->vm->cpuid->xcr0)) {
@@ -237,10 +225,8 @@ static enum exit_action on_xsetbv(struct vcpu *v, struct exit *x)
 
 /* No device of a guest's looks at memory behind the caches' back, so there is nothing to write
  * back. */
-static enum exit_action on_wbinvd(struct vcpu *v, struct exit *x)
+static enum exit_action on_wbinvd(UNUSED struct vcpu *v, UNUSED struct exit *x)
 {
-    (void)v;
-    (void)x;
     return EXIT_ADVANCE;
 }
 
@@ -257,16 +243,13 @@ static enum exit_action on_eoi(struct vcpu *v, struct exit *x)
 }
 
 /* Something outside the guest's world that needs nothing more than to have left guest mode. */
-static enum exit_action on_nothing(struct vcpu *v, struct exit *x)
+static enum exit_action on_nothing(UNUSED struct vcpu *v, UNUSED struct exit *x)
 {
-    (void)v;
-    (void)x;
     return EXIT_RESUME;
 }
 
-static enum exit_action on_triple_fault(struct vcpu *v, struct exit *x)
+static enum exit_action on_triple_fault(struct vcpu *v, UNUSED struct exit *x)
 {
-    (void)x;
     return user(v, VX_TRIPLE_FAULT, 0, 0);
 }
 

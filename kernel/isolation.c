@@ -24,10 +24,8 @@ static struct {
     struct process *process;
 } scan;
 
-static bool guest_leaf(void *arg, u64 gpa, const struct pt_leaf *leaf)
+static bool guest_leaf(UNUSED void *arg, UNUSED u64 gpa, const struct pt_leaf *leaf)
 {
-    (void)arg;
-    (void)gpa;
     scan.r->ept_leaves++;
     for (u64 at = 0; at < leaf->bytes; at += PAGE_SIZE) {
         scan.r->ept_pages++;
@@ -41,10 +39,8 @@ static bool guest_leaf(void *arg, u64 gpa, const struct pt_leaf *leaf)
     return true;
 }
 
-static void table_page(void *arg, u64 table, u32 level)
+static void table_page(UNUSED void *arg, u64 table, UNUSED u32 level)
 {
-    (void)arg;
-    (void)level;
     scan.r->tables++;
     if (!kmem_owns(HPA(table))) {
         scan.r->wrong_owner++;
@@ -101,12 +97,11 @@ static bool mapping_allowed(const struct process *p, u64 va, u64 pa)
     return false;
 }
 
-static bool process_leaf(void *arg, u64 va, const struct pt_leaf *leaf)
+static bool process_leaf(UNUSED void *arg, u64 va, const struct pt_leaf *leaf)
 {
     const struct process *p = scan.process;
     u64 perm = p->aspace->pt.format->perm(leaf->entry);
 
-    (void)arg;
     if (perm & PT_WRITE && perm & PT_EXEC) {
         scan.r->write_exec++;
     }
@@ -159,10 +154,8 @@ static u64 guest_pool_pages_in(u64 pa, u64 bytes)
 }
 
 /* The per-CPU windows are closed now, so the kernel maps nothing of the guest pool. */
-static bool kernel_leaf(void *arg, u64 va, u64 pa, u64 bytes, u64 perm)
+static bool kernel_leaf(UNUSED void *arg, UNUSED u64 va, u64 pa, u64 bytes, u64 perm)
 {
-    (void)arg;
-    (void)va;
     scan.r->kernel_maps_guest += guest_pool_pages_in(pa, bytes);
     if (perm & PT_WRITE && perm & PT_EXEC) {
         scan.r->write_exec++;

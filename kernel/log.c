@@ -21,9 +21,8 @@ size_t console_try_write(const char *s, size_t n)
     return n;
 }
 
-static void sink(void *ctx, const char *s, size_t n)
+static void sink(UNUSED void *ctx, const char *s, size_t n)
 {
-    (void)ctx;
     arch_console_write(s, n);
 }
 

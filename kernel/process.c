@@ -88,15 +88,13 @@ static void pt_free(void *ctx, u64 table)
     budget_give(&p->kernel, PAGE_SIZE);
 }
 
-static u64 *pt_table(void *ctx, u64 table)
+static u64 *pt_table(UNUSED void *ctx, u64 table)
 {
-    (void)ctx;
     return arch_pool_ptr(HPA(table));
 }
 
-static void pt_write(void *ctx, u64 *slot, u64 value)
+static void pt_write(UNUSED void *ctx, u64 *slot, u64 value)
 {
-    (void)ctx;
     __atomic_store_n(slot, value, __ATOMIC_RELEASE);
 }
 

@@ -101,11 +101,10 @@ union info {
     struct system_test test;
 };
 
-static s64 info_summary(const struct call *k, union info *out)
+static s64 info_summary(UNUSED const struct call *k, union info *out)
 {
     struct system_summary *s = &out->summary;
 
-    (void)k;
     s->tsc_hz = arch_tsc_hz;
     s->boot_tsc = boot_info.start_tsc;
     s->kernel_tsc = boot_info.kernel_tsc;
@@ -163,9 +162,8 @@ static s64 info_module(const struct call *k, union info *out)
     return sizeof(out->module);
 }
 
-static s64 info_isolation(const struct call *k, union info *out)
+static s64 info_isolation(UNUSED const struct call *k, union info *out)
 {
-    (void)k;
     isolation_check(&out->isolation);
     return sizeof(out->isolation);
 }

@@ -50,11 +50,10 @@ struct vm *vm_create(const struct vm_args *args, struct process *payer)
     return vm;
 }
 
-static bool free_leaf(void *arg, u64 gpa, const struct pt_leaf *leaf)
+static bool free_leaf(void *arg, UNUSED u64 gpa, const struct pt_leaf *leaf)
 {
     struct vm *vm = arg;
 
-    (void)gpa;
     frame_free(HPA(leaf->address), leaf->bytes);
     vm->memory_bytes -= leaf->bytes;
     return true;
@@ -143,11 +142,10 @@ static enum vm_touch touch_locked(struct vm *vm, u64 gpa, struct pt_leaf *leaf)
     return add_frame(vm, ALIGN_DOWN(gpa, PAGE_SIZE), slot) ? VM_TOUCH_OK : VM_TOUCH_NO_MEMORY;
 }
 
-enum vm_touch vm_touch(struct vm *vm, gpa_t gpa, u32 access)
+enum vm_touch vm_touch(struct vm *vm, gpa_t gpa, UNUSED u32 access)
 {
     struct pt_leaf leaf;
-
-    (void)access;               /* RAM has all permissions */
+    /* RAM has all permissions */
     if (!find_ram(vm, gpa.v)) { /* without the lock: ranges only come, never go */
         return VM_TOUCH_NOT_RAM;
     }

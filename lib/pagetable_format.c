@@ -86,11 +86,10 @@ const struct pt_format pt_format_x86_1g = X86_FORMAT(2);
 #define EPT_ADDRESS       FIELD(51, 12)
 
 /* Writable and not readable is a misconfiguration, and executing alone needs a capability. */
-static u64 ept_leaf(u64 perm, u32 level)
+static u64 ept_leaf(u64 perm, UNUSED u32 level)
 {
     u64 bits = perm & (PT_READ | PT_WRITE | PT_EXEC) ? EPT_READ : 0;
 
-    (void)level;
     if (perm & PT_WRITE) {
         bits |= EPT_WRITE;
     }
@@ -106,9 +105,8 @@ static u64 ept_perm(u64 entry)
            (entry & EPT_EXEC ? PT_EXEC : 0);
 }
 
-static u64 ept_split(u64 entry, u32 level)
+static u64 ept_split(u64 entry, UNUSED u32 level)
 {
-    (void)level;
     return entry & ~(EPT_ADDRESS | EPT_LARGE);
 }
 

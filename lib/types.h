@@ -52,6 +52,7 @@ typedef struct hpa {
 #define ALIGNED(n)            __attribute__((aligned(n)))
 #define NORETURN              __attribute__((noreturn))
 #define NOINLINE              __attribute__((noinline))
+#define UNUSED                __attribute__((unused)) /* a parameter that others of its kind need */
 #define MUST_CHECK            __attribute__((warn_unused_result))
 #define PRINTF(f, a)          __attribute__((format(printf, f, a)))
 #define LIKELY(x)             __builtin_expect(!!(x), 1)

@@ -30,27 +30,23 @@ static u64 kernel_base; /* physical */
 static u64 device_next = KVA_DEVICES;
 static bool sealed;
 
-static u64 table_alloc(void *ctx)
+static u64 table_alloc(UNUSED void *ctx)
 {
-    (void)ctx;
     return kmem_page_alloc().v;
 }
 
-static void table_free(void *ctx, u64 table)
+static void table_free(UNUSED void *ctx, u64 table)
 {
-    (void)ctx;
     kmem_page_free(HPA(table));
 }
 
-static u64 *table_pointer(void *ctx, u64 table)
+static u64 *table_pointer(UNUSED void *ctx, u64 table)
 {
-    (void)ctx;
     return arch_pool_ptr(HPA(table));
 }
 
-static void table_write(void *ctx, u64 *slot, u64 value)
+static void table_write(UNUSED void *ctx, u64 *slot, u64 value)
 {
-    (void)ctx;
     __atomic_store_n(slot, value, __ATOMIC_RELEASE);
 }
 

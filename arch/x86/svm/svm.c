@@ -219,9 +219,8 @@ static void svm_switch_msrs(struct vcpu *v, bool to_guest)
 }
 
 /* No local APIC by the CPU; and the next entry looks at the timer. */
-static void svm_nothing(struct vcpu *v)
+static void svm_nothing(UNUSED struct vcpu *v)
 {
-    (void)v;
 }
 
 static void fill_report(struct vcpu *v, void *report)

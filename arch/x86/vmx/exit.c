@@ -55,11 +55,10 @@ static const u8 plain_kinds[] = {
     [REASON_TDCALL] = EXIT_UNDEFINED + 1,
 };
 
-static void decode_io(struct vcpu *v, struct exit *x)
+static void decode_io(UNUSED struct vcpu *v, struct exit *x)
 {
     u32 q = (u32)x->qualification;
 
-    (void)v;
     x->kind = EXIT_IO;
     x->io.port = (u16)(q >> 16);
     x->io.bytes = (u8)((q & 7) + 1);

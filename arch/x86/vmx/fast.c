@@ -15,13 +15,12 @@
 
 #define SHADOW (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)
 
-void vmx_advance(struct vcpu *v, u32 bytes)
+void vmx_advance(UNUSED struct vcpu *v, u32 bytes)
 {
     u64 old = vmcs_read(GUEST_RIP), rip = old + (bytes ? bytes : vmcs_read32(EXIT_INSTR_LENGTH));
     u32 blocked = vmcs_read32(GUEST_INTERRUPTIBILITY);
     u64 rflags = vmcs_read(GUEST_RFLAGS);
 
-    (void)v;
     if (UNLIKELY((u32)rip < (u32)old)) {
         /* the low half wrapped: outside 64-bit mode there is no upper half */
         bool is_64 = vmcs_read64(GUEST_EFER) & EFER_LMA && vmcs_read32(GUEST_CS_ACCESS) & BIT(13);

@@ -8,11 +8,10 @@
 #include "arch/x86/vmx/vmx.h"
 #include "lib/hw/x86.h"
 
-bool vmx_can_take(struct vcpu *v, enum virt_window w)
+bool vmx_can_take(UNUSED struct vcpu *v, enum virt_window w)
 {
     u32 blocked = vmcs_read32(GUEST_INTERRUPTIBILITY);
 
-    (void)v;
     if (vmcs_read32(ENTRY_INTR_INFO) & INTR_INFO_VALID || vmcs_read(GUEST_PENDING_DEBUG)) {
         return false; /* a debug trap comes before interrupts */
     }
@@ -48,12 +47,11 @@ bool vmx_try_interrupt(struct vcpu *v, u8 vector)
 }
 
 /* The event may come from ring 3, so whatever an entry would refuse is put right here. */
-void vmx_inject(struct vcpu *v, const struct event *e)
+void vmx_inject(UNUSED struct vcpu *v, const struct event *e)
 {
     u32 blocked = vmcs_read32(GUEST_INTERRUPTIBILITY);
     u32 vector = e->vector, type = e->type;
 
-    (void)v;
     switch (type) {
     case EVENT_EXTINT:
     case EVENT_SWINT:

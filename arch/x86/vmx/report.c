@@ -35,11 +35,10 @@ void vmcs_write_failed(u32 field)
 }
 
 /* Fields that this CPU lacks come last, for to read one changes INSTRUCTION_ERROR. */
-void vmx_fill_report(struct vcpu *v, void *report)
+void vmx_fill_report(UNUSED struct vcpu *v, void *report)
 {
     struct vmx_report *r = report;
 
-    (void)v;
     _Static_assert(sizeof(*r) <= VCPU_REPORT_BYTES, "a report fits");
     r->kind = VCPU_REPORT_VMX;
     r->phys_bits = arch_phys_bits();

@@ -185,9 +185,8 @@ void vmx_write(struct vcpu *v, enum virt_reg r, u64 value)
     }
 }
 
-bool vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value)
+bool vmx_write_owned(UNUSED struct vcpu *v, enum virt_reg r, u64 value)
 {
-    (void)v;
     if (r == VIRT_CR0) {
         vmcs_write(CR0_SHADOW, value);
     } else if (r == VIRT_CR4) {
@@ -202,9 +201,8 @@ bool vmx_write_owned(struct vcpu *v, enum virt_reg r, u64 value)
 _Static_assert(VMCS_GUEST_IDTR_BASE == SEGMENT_FIELD(BASE, VIRT_IDTR), "segments");
 _Static_assert(VMCS_GUEST_IDTR_LIMIT == SEGMENT_FIELD(LIMIT, VIRT_IDTR), "segments");
 
-void vmx_set_segment(struct vcpu *v, u32 i, const struct vcpu_seg *s)
+void vmx_set_segment(UNUSED struct vcpu *v, u32 i, const struct vcpu_seg *s)
 {
-    (void)v;
     vmwrite(SEGMENT_FIELD(BASE, i), s->base);
     vmwrite(SEGMENT_FIELD(LIMIT, i), s->limit);
     if (i < SEG_COUNT) {
@@ -213,9 +211,8 @@ void vmx_set_segment(struct vcpu *v, u32 i, const struct vcpu_seg *s)
     }
 }
 
-void vmx_get_segment(struct vcpu *v, u32 i, struct vcpu_seg *s)
+void vmx_get_segment(UNUSED struct vcpu *v, u32 i, struct vcpu_seg *s)
 {
-    (void)v;
     s->base = vmread(SEGMENT_FIELD(BASE, i));
     s->limit = (u32)vmread(SEGMENT_FIELD(LIMIT, i));
     if (i < SEG_COUNT) {
@@ -259,9 +256,8 @@ int vmx_set_cr(struct vcpu *v, const struct vcpu_state *s)
     return E_OK;
 }
 
-u32 vmx_code_mode(struct vcpu *v, u64 *cr3)
+u32 vmx_code_mode(UNUSED struct vcpu *v, u64 *cr3)
 {
-    (void)v;
     *cr3 = vmcs_read(GUEST_CR3);
     if (!(vmcs_read64(GUEST_EFER) & EFER_LMA) || !(vmcs_read32(GUEST_CS_ACCESS) & BIT(13))) {
         return 0;
