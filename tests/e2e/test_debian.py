@@ -56,7 +56,7 @@ def test_memtest(socle, platform, cpus, options, last):
 @pytest.mark.matrix
 @pytest.mark.parametrize("platform", ["qemu-tcg", "bochs"])
 def test_installer(socle, platform):
-    """It asks for the language. With less memory than 800 MiB or so it would first say that this is little."""
+    """It asks for the language. With 512 MiB of memory it would first say that this is little."""
     machine = socle.boot(socle.guest("installer", linux=INSTALLER, initrd=INSTALLER_INITRD, memory="1G",
                                      options="console=ttyS0 cryptomgr.notests"),
                          "--memory", "2G", platform=platform, cpus=1, timeout=2400)
