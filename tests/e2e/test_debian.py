@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "socle"
-MEMTEST = CACHE / "memtest" / "memtest"
+MEMTEST, MEMTEST32 = CACHE / "memtest" / "memtest", CACHE / "memtest" / "memtest32"
 INSTALLER, INSTALLER_INITRD = CACHE / "installer" / "linux", CACHE / "installer" / "initrd.gz"
 SANDY = ("--cpu", "corei7_sandy_bridge_2600k")
 
@@ -28,17 +28,17 @@ def screen(machine, guest):
     return guest.wait(SCREEN)[0]
 
 
-@needs(MEMTEST)
-@pytest.mark.parametrize("platform, cpus, options, last", [
-    ("qemu-tcg", 2, (), "Test #10"),  # which waits 160 s, twice for bits that could fade
-    pytest.param("qemu-tcg", 2, (), "Status: Pass", marks=pytest.mark.matrix),
-    pytest.param("qemu-tcg", 1, (), "Status: Pass", marks=pytest.mark.matrix),
-    pytest.param("bochs", 1, (), "Status: Pass", marks=pytest.mark.matrix),
-    pytest.param("bochs", 2, (), "Test #10", marks=pytest.mark.matrix),
-    pytest.param("bochs", 1, SANDY, "Test #10", marks=pytest.mark.matrix)])
-def test_memtest(socle, platform, cpus, options, last):
-    """Its tests, once, on all of a small guest's memory."""
-    machine = socle.boot(socle.guest("memtest", linux=MEMTEST, options="nopause nobench", memory="16M", cpus=cpus),
+@needs(MEMTEST32)
+@pytest.mark.parametrize("image, platform, cpus, options, last", [
+    (MEMTEST, "qemu-tcg", 2, (), "Test #10"),  # which waits 160 s, twice for bits that could fade
+    pytest.param(MEMTEST, "qemu-tcg", 2, (), "Status: Pass", marks=pytest.mark.matrix),
+    pytest.param(MEMTEST32, "qemu-tcg", 1, (), "Status: Pass", marks=pytest.mark.matrix),
+    pytest.param(MEMTEST, "bochs", 1, (), "Status: Pass", marks=pytest.mark.matrix),
+    pytest.param(MEMTEST32, "bochs", 2, (), "Test #10", marks=pytest.mark.matrix),
+    pytest.param(MEMTEST, "bochs", 1, SANDY, "Test #10", marks=pytest.mark.matrix)])
+def test_memtest(socle, image, platform, cpus, options, last):
+    """Its tests, once, on all of a small guest's memory; the one of 32 bits is started in 32-bit mode."""
+    machine = socle.boot(socle.guest("memtest", linux=image, options="nopause nobench", memory="16M", cpus=cpus),
                          *options, platform=platform, cpus=cpus, timeout=2400)
     guest, shown = machine["memtest"], ""
     machine.wait("first guest ran")
