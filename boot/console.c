@@ -48,6 +48,15 @@ static bool serial_init(void)
     return true;
 }
 
+void console_leave_firmware(struct console *c)
+{
+    c->firmware = NULL;
+    if (c->serial) {
+        console_drain(c);
+        c->serial = serial_init();
+    }
+}
+
 /* A line that takes nothing for seconds is given up, so that the boot goes on, until it takes
  * again. */
 static void serial_write(struct console *c, char ch)
@@ -82,11 +91,6 @@ void console_init(struct console *c, SIMPLE_TEXT_OUTPUT_INTERFACE *firmware)
 void console_set_screen(struct console *c, struct screen *screen)
 {
     c->screen = screen;
-    c->firmware = NULL;
-}
-
-void console_leave_firmware(struct console *c)
-{
     c->firmware = NULL;
 }
 

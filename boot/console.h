@@ -26,7 +26,8 @@ void console_set_screen(struct console *c, struct screen *screen);
 /* Waits until the last character has left the UART, for power-off would swallow it. */
 void console_drain(const struct console *c);
 
-/* Boot services are gone. */
+/* Boot services are about to go, or are gone: the serial line is set up anew, which they use, too.
+ */
 void console_leave_firmware(struct console *c);
 
 /* LF ends a line; it is sent as CR LF on the serial line. */

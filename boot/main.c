@@ -88,6 +88,7 @@ NORETURN static void finish(struct loader *l)
 {
     void (*enter)(struct bootinfo * info) = (void (*)(struct bootinfo *))l->kernel_entry;
 
+    console_leave_firmware(&l->console); /* now it is gone for good */
     legacy_init(l);
     clock_measure(l);
     l->info->kernel_tsc = cpu_tsc();

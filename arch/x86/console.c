@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The early console: COM1 and the screen, polled. Its user (kernel/log.c) locks. */
+/* The early console: COM1 and the screen, polled, as the loader has set them up. Its user
+ * (kernel/log.c) locks. */
 #include "arch/arch.h"
 #include "arch/x86/boot.h"
 #include "arch/x86/insn.h"
 #include "lib/hw/uart16550.h"
 #include "lib/screen.h"
 
-#define BAUD_DIVISOR 1 /* 115200 */
 /* Reads of the line status, a microsecond each on real hardware. An emulated UART whose other end
  * does not read can be busy for a good part of a second. */
 #define WAIT_READS  5000000u
@@ -43,39 +43,11 @@ static bool uart_wait(u8 status)
     return false;
 }
 
-/* A UART keeps what is written to its scratch register, and has a line status that is not all ones.
- */
-static bool uart_present(void)
-{
-    if (uart_in(UART_LSR) == LSR_NO_UART) {
-        return false;
-    }
-    uart_out(UART_SCR, 0x5a);
-    bool kept = uart_in(UART_SCR) == 0x5a;
-    uart_out(UART_SCR, 0xa5);
-    return kept && uart_in(UART_SCR) == 0xa5;
-}
-
-static void uart_init(void)
-{
-    if (!uart_present() || !uart_wait(UART_LSR_TEMT)) { /* what the loader wrote goes out first */
-        return;
-    }
-    uart_out(UART_IER, 0);
-    uart_out(UART_LCR, UART_LCR_DLAB | UART_LCR_WORD_8);
-    uart_out(UART_DLL, BAUD_DIVISOR);
-    uart_out(UART_DLM, 0);
-    uart_out(UART_LCR, UART_LCR_WORD_8);
-    uart_out(UART_FCR, UART_FCR_ENABLE);
-    fifo_bytes = (uart_in(UART_IIR) & UART_IIR_FIFO) == UART_IIR_FIFO ? UART_FIFO_SIZE : 1;
-    uart_out(UART_MCR, UART_MCR_DTR | UART_MCR_RTS);
-    uart_on = true;
-}
-
 void console_init(const struct bootinfo *bi)
 {
-    if (bi->console & BOOT_CONSOLE_SERIAL) {
-        uart_init();
+    uart_on = bi->console & BOOT_CONSOLE_SERIAL;
+    if (uart_on && (uart_in(UART_IIR) & UART_IIR_FIFO) == UART_IIR_FIFO) {
+        fifo_bytes = UART_FIFO_SIZE;
     }
     fb = bi->fb;
     if (bi->console & BOOT_CONSOLE_SCREEN && fb.format != BOOT_FB_NONE) {

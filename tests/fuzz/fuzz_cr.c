@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/machine/vmx_check.h"
-#include "lib/hw/vmx.h"
 #include "kernel/cr.h"
+#include "lib/hw/vmx.h"
 #include "lib/hw/x86.h"
+#include "vmm/machine/vmx_check.h"
 
 #define CR4_ALLOWED  (FIELD(11, 0) | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
 #define EFER_ALLOWED (EFER_SCE | EFER_LME | EFER_NXE)

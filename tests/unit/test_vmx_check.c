@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "vmm/machine/vmx_check.h"
-#include "lib/hw/vmx.h"
 #include "kernel/abi.h"
 #include "kernel/event.h"
+#include "lib/hw/vmx.h"
 #include "lib/hw/x86.h"
+#include "vmm/machine/vmx_check.h"
 
 static const struct vmx_msrs msrs = {5,
                                      0xd810000000002b,

@@ -4,13 +4,13 @@
  * else, the kernel's own way remains. SDM 3C "APIC Virtualization and Virtual Interrupts". */
 #include "arch/arch.h"
 #include "arch/x86/cpu.h"
-#include "lib/hw/vmx.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/boot.h"
 #include "kernel/kmem.h"
 #include "kernel/log.h"
 #include "kernel/vm.h"
+#include "lib/hw/vmx.h"
 #include "lib/hw/x86.h"
 #include "lib/string.h"
 

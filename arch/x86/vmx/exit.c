@@ -7,10 +7,10 @@
 #include "arch/arch.h"
 #include "arch/x86/guest.h"
 #include "arch/x86/insn.h"
-#include "lib/hw/vmx.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/log.h"
+#include "lib/hw/vmx.h"
 #include "lib/hw/x86.h"
 
 #define STAY_SHIFT 7 /* a guest stays for 1/128 s at most */

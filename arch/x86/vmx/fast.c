@@ -5,12 +5,12 @@
  * compiler saves no registers, and the rare cases are functions of their own.
  */
 #include "arch/arch.h"
-#include "lib/hw/vmx.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/cpuid.h"
 #include "kernel/exit.h"
 #include "kernel/msr.h"
+#include "lib/hw/vmx.h"
 #include "lib/hw/x86.h"
 
 #define SHADOW (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)

@@ -3,9 +3,9 @@
  * 3C "VM-Entry Controls for Event Injection", "Information for VM Exits That Occur During Event
  * Delivery". */
 #include "arch/x86/guest.h"
-#include "lib/hw/vmx.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
+#include "lib/hw/vmx.h"
 #include "lib/hw/x86.h"
 
 bool vmx_can_take(UNUSED struct vcpu *v, enum virt_window w)

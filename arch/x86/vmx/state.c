@@ -3,12 +3,12 @@
 #include "arch/arch.h"
 #include "arch/x86/guest.h"
 #include "arch/x86/insn.h"
-#include "lib/hw/vmx.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "kernel/cpuid.h"
 #include "kernel/log.h"
 #include "kernel/vm.h"
+#include "lib/hw/vmx.h"
 #include "lib/hw/x86.h"
 #include "lib/string.h"
 

@@ -7,13 +7,13 @@
 #include "arch/x86/guest.h"
 #include "arch/x86/insn.h"
 #include "arch/x86/msr.h"
-#include "lib/hw/vmx.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "kernel/boot.h"
 #include "kernel/cpuid.h"
 #include "kernel/kmem.h"
 #include "kernel/log.h"
 #include "kernel/spinlock.h"
+#include "lib/hw/vmx.h"
 #include "lib/string.h"
 
 #define PAUSE_GAP    128  /* TSC ticks between two PAUSEs of one loop */

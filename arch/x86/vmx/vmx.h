@@ -4,9 +4,9 @@
 #define ARCH_X86_VMX_VMX_H
 
 #include "arch/x86/vmx/caps.h"
-#include "lib/hw/vmcs.h"
 #include "kernel/vcpu.h"
 #include "kernel/virt.h"
+#include "lib/hw/vmcs.h"
 #include "lib/types.h"
 
 /* Of one vCPU: vcpu.backend. */
