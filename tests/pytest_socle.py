@@ -25,6 +25,7 @@ OK, GUEST_FAILED, SOCLE_FAILED, TIMEOUT, NO_PLATFORM = range(5)
 KERNEL, INITRD = "linux/vmlinuz-cloud-amd64", "linux/initrd.img"
 LAST_LINES = 20  # in the report of a failure
 TYPED = 238  # bytes of a line that the monitor takes
+TO_MONITOR = b"\x1d\x1d"  # Ctrl-] twice: to a guest, and back from any
 PATIENCE = 60  # seconds, for a machine whose time is over
 
 LINE = re.compile(r"\[([\w-]+)\](\+?) (.*)")
@@ -166,7 +167,12 @@ class Machine:
         for name, content in (files or {}).items():
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_bytes(content)
-        self.guests = {name: Guest(self, name) for name in names(config)}
+        try:
+            text = config.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            text = ""  # tools/socle says it better
+        self.guests = {name: Guest(self, name) for name in names(text)}
+        self.attached = re.search(r"^\s*attach\s*=\s*yes", text, re.M)  # who types is not at the monitor at first
         self.status = None  # exit status of the tool, when it has ended
         self.console = []  # lines
         self.at = 0  # lines that were waited for
@@ -286,6 +292,9 @@ class Machine:
         if verb == "reset" and name in self.guests:
             self.guests[name].end = None  # it starts again
         try:
+            if self.attached:
+                self.child.stdin.write(TO_MONITOR)
+                self.attached = False
             self.child.stdin.write(line.encode() + b"\n")
             self.child.stdin.flush()
         except BrokenPipeError:
@@ -334,13 +343,9 @@ class Machine:
         return self
 
 
-def names(config):
+def names(text):
     """The guests of a configuration."""
     found = []
-    try:
-        text = config.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return found  # tools/socle says it better
     for section in re.split(r"^\s*(?=\[)", text, flags=re.M):
         name = re.match(r"\[\s*guest\s+([\w-]+)\s*\]", section)
         count = re.search(r"^\s*count\s*=\s*(\d+)", section, re.M)
