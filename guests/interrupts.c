@@ -295,6 +295,10 @@ static void no_gate(void)
     if (!ready()) {
         return;
     }
+    if (cpu_is_tcg()) {
+        test_skip("QEMU delivers a virtual interrupt again after a fault in its delivery");
+        return;
+    }
     forget();
     idt[0x61].type = 0x0e;
     irq_raise(0x61);
@@ -302,7 +306,7 @@ static void no_gate(void)
     trap_reset_gate(0x61);
     cpu_cli();
     CHECK_FAULT(f, VEC_NP);
-    CHECK_EQ(f.error, 0x61 * (cpu_is_tcg() ? 16 : 8) + (cpu_is_tcg() ? 2 : 3)); /* EXT is set */
+    CHECK_EQ(f.error, 0x61 * 8 + 3); /* EXT is set */
     CHECK_EQ(taken.count, 0);
     irq_eoi(); /* it was acknowledged */
 }

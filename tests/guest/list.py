@@ -21,6 +21,7 @@ TESTS = (
     GuestTest("pc", "tests/guest/pc.conf", 240, lines=(r"17 guests ended as expected",)),
     GuestTest("smp", "tests/guest/smp.conf", 240,
               lines=(r"\[eight\] smp: SUCCESS", r"guest idle: success .* \d{1,3} exits")),
+    GuestTest("races", "tests/guest/races.conf", 60, lines=(r"\[eight\] smp: SUCCESS", r"11 guests ended as expected")),
     GuestTest("flood", "tests/guest/flood.conf", 240,
               lines=(r"\[neighbour\] share: SUCCESS", r"\[beside\] share: SUCCESS")),
     GuestTest("flood-one", "tests/guest/flood-one.conf", 60),

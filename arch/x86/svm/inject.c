@@ -78,7 +78,6 @@ void svm_note_iret(struct vcpu *v)
     struct svm_vcpu *x = svm_of(v);
 
     x->iret = true;
-    x->step_rip = x->vmcb.rip;
     intercept(v, INTERCEPT_IRET, false);
 }
 
@@ -94,6 +93,7 @@ void svm_arm_windows(struct vcpu *v)
     if ((c->cr0 & (CR0_NW | CR0_CD)) == CR0_NW) {
         c->cr0 &= ~CR0_NW; /* an emulator lets a guest set it, and then refuses to run it */
     }
+    x->entry_rip = c->rip;
     bool virtual = x->taken || x->wanted[WINDOW_INTERRUPT];
     c->int_ctl = (u32)V_INTR_MASKING | apic_cr8(v) | (virtual ? ALWAYS_TAKEN : 0);
     intercept(v, INTERCEPT_VINTR, !x->taken);
@@ -114,7 +114,6 @@ void svm_arm_windows(struct vcpu *v)
          * pushes. */
         x->stepping = true;
         x->step_tf = c->rflags & RFLAGS_TF;
-        x->step_rip = c->rip;
         c->rflags |= RFLAGS_TF;
     }
 }
@@ -123,7 +122,7 @@ void svm_arm_windows(struct vcpu *v)
 static bool end_step(struct vcpu *v)
 {
     struct svm_vcpu *x = svm_of(v);
-    bool own = x->stepping && !x->step_tf, moved = x->vmcb.rip != x->step_rip;
+    bool own = x->stepping && !x->step_tf, moved = x->vmcb.rip != x->entry_rip;
 
     if (own && !(x->iret && moved)) {
         x->vmcb.rflags &= ~RFLAGS_TF;
@@ -139,8 +138,10 @@ bool svm_take_events(struct vcpu *v)
 {
     struct svm_vcpu *x = svm_of(v);
     struct vmcb *c = &x->vmcb;
-    /* not taken: another exit came first, or in QEMU (which misnames it) one during its delivery */
-    bool still = x->taken && c->int_ctl & V_IRQ;
+    /* not taken: another exit came first, or in QEMU (which misnames it) one during its delivery;
+     * but not after a fault in its delivery, when QEMU's flag stays too */
+    bool here = c->exit_int_info & EVENT_VALID || c->rip == x->entry_rip;
+    bool still = x->taken && c->int_ctl & V_IRQ && here;
     u32 info = still ? c->int_vector | (u32)EVENT_VALID : c->exit_int_info;
     u32 type = EVENT_TYPE(info), vector = EVENT_VECTOR(info);
     /* software events do, because RIP is still at their instruction */

@@ -27,9 +27,9 @@ struct svm_vcpu {
 
     /* NMIs (inject.c) */
     bool nmi_masked; /* one is being handled: the next IRET exits */
-    bool iret;       /* that IRET, at step_rip, is what runs next */
+    bool iret;       /* that IRET, at entry_rip, is what runs next */
     bool stepping, step_tf;
-    u64 step_rip;
+    u64 entry_rip;
 };
 _Static_assert(sizeof(struct svm_vcpu) <= 2 * PAGE_SIZE, "svm_vcpu");
 
