@@ -25,7 +25,7 @@ OK, GUEST_FAILED, SOCLE_FAILED, TIMEOUT, NO_PLATFORM = range(5)
 KERNEL, INITRD = "linux/vmlinuz-cloud-amd64", "linux/initrd.img"
 LAST_LINES = 20  # in the report of a failure
 TYPED = 238  # bytes of a line that the monitor takes
-TO_MONITOR = b"\x1d\x1d"  # Ctrl-] twice: to a guest, and back from any
+TO_MONITOR = b"\x1d"  # Ctrl-] as the first key: for the monitor, whoever else could be meant
 PATIENCE = 60  # seconds, for a machine whose time is over
 
 LINE = re.compile(r"\[([\w-]+)\](\+?) (.*)")

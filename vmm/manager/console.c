@@ -6,8 +6,8 @@
 #include "vmm/manager/manager.h"
 #include "vmm/sys.h"
 
-/* A guest that has read nothing for so long, with all buffers full, is taken to be deaf: else the
- * escape key behind the rest of a long text would never be seen. */
+/* A guest that has read nothing for so long is taken to be deaf when somebody wants to leave it:
+ * else the escape key behind the rest of a long text would never be seen. */
 #define DEAF_MS 3000
 
 #define PROMPT  "socle> "
@@ -104,10 +104,10 @@ static bool deliver(struct manager *m, struct guest *g, u8 c, u64 now)
         return true;
     }
     con->full_tsc = con->full_tsc ? con->full_tsc : now;
-    if (!con->deaf && now - con->full_tsc > m->summary.tsc_hz / 1000 * DEAF_MS) {
+    if (!con->deaf && input_presses(&m->input) &&
+        now - con->full_tsc > m->summary.tsc_hz / 1000 * DEAF_MS) {
         con->deaf = true;
-        output_line(&m->out, "%s does not read what is typed: it is dropped until it does",
-                    g->name);
+        output_line(&m->out, "%s does not read what is typed: the rest is dropped", g->name);
     }
     return con->deaf;
 }
@@ -139,10 +139,15 @@ static bool handle(struct manager *m, u8 c, u64 now)
 {
     struct console *con = &m->console;
 
-    if (!con->interactive && c != CONSOLE_ESCAPE) {
+    bool first = !con->interactive;
+
+    con->interactive = true;
+    if (first && c == CONSOLE_ESCAPE) {
+        return true; /* for the monitor, whoever else could be meant */
+    }
+    if (first) {
         attach_default(m);
     }
-    con->interactive = true;
     if (!con->attached) {
         command(m, c);
     } else if (c == CONSOLE_ESCAPE) {

@@ -69,6 +69,11 @@ void input_start(struct manager *m)
     }
 }
 
+static u32 room(const struct input *in)
+{
+    return INPUT_BYTES - (in->buffer.head.head - in->buffer.head.tail);
+}
+
 void input_poll(struct manager *m, u64 bits)
 {
     struct input *in = &m->input;
@@ -80,9 +85,11 @@ void input_poll(struct manager *m, u64 bits)
         return;
     }
     do { /* no more than there is room for: the rest waits in the driver's ring */
-        u32 room = INPUT_BYTES - (in->buffer.head.head - in->buffer.head.tail);
-        n = child_read(&in->driver, bytes, MIN(room, (u32)sizeof(bytes)));
+        n = child_read(&in->driver, bytes, MIN(room(in), (u32)sizeof(bytes)));
         ring_write(&in->typed, bytes, n);
+        for (u32 i = 0; i < n; i++) {
+            in->escapes += bytes[i] == CONSOLE_ESCAPE;
+        }
     } while (n == sizeof(bytes));
     u32 overruns = __atomic_load_n(&in->driver.shared->overruns, __ATOMIC_RELAXED);
     if (overruns != in->overruns) {
@@ -99,5 +106,14 @@ void input_poll(struct manager *m, u64 bits)
 
 bool input_next(struct input *in, u8 *c)
 {
-    return ring_read(&in->typed, c, 1) == 1;
+    if (!ring_read(&in->typed, c, 1)) {
+        return false;
+    }
+    in->escapes -= *c == CONSOLE_ESCAPE;
+    return true;
+}
+
+bool input_presses(const struct input *in)
+{
+    return in->escapes || !room(in);
 }

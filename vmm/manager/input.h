@@ -19,6 +19,7 @@ struct input {
     struct child driver;
     bool running;
     u32 overruns; /* as the driver counted them when we last looked */
+    u32 escapes;  /* CONSOLE_ESCAPE in the buffer */
     struct ring typed;
     struct {
         struct ring_shared head;
@@ -35,5 +36,8 @@ void input_poll(struct manager *m, u64 bits);
 
 /* The next byte, if there is one. */
 bool input_next(struct input *in, u8 *c);
+
+/* Does somebody want to go on, behind what is waiting? Or must he be thought to, as all is full? */
+bool input_presses(const struct input *in);
 
 #endif
