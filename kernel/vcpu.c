@@ -186,6 +186,25 @@ static int settle_mmio(struct vcpu *v, u64 flags, u64 value)
     return E_OK;
 }
 
+/* The result of an IN or RDMSR; false: the exit was neither. */
+NOINLINE static bool take_value(struct vcpu *v, u64 value)
+{
+    const struct vcpu_exit *x = &v->exit;
+
+    if (x->kind == VX_MSR && x->a & VX_MSR_READ) {
+        v->gpr[GPR_RAX] = (u32)value;
+        v->gpr[GPR_RDX] = value >> 32;
+        return true;
+    }
+    if (x->kind != VX_IO || !(x->a & VX_IO_IN) || x->a & VX_IO_STRING) {
+        return false;
+    }
+    u32 bits = 8 * ((x->a >> 16) & 7);
+    u64 keep = bits == 32 ? 0 : ~0ull << bits; /* a 32-bit IN clears the upper half */
+    v->gpr[GPR_RAX] = (v->gpr[GPR_RAX] & keep) | (value & (~0ull >> (64 - bits)));
+    return true;
+}
+
 /* Completes the instruction whose exit ring 3 has settled. What it says is checked against the exit
  * that it was given, which the kernel keeps. */
 static int settle(struct vcpu *v, u64 flags, u64 value)
@@ -215,19 +234,8 @@ static int settle(struct vcpu *v, u64 flags, u64 value)
     if (x->kind != VX_IO && x->kind != VX_MSR) {
         return E_INVAL;
     }
-    if (x->kind == VX_MSR && flags & VCPU_RUN_VALUE) {
-        if (!(x->a & VX_MSR_READ)) {
-            return E_INVAL;
-        }
-        v->gpr[GPR_RAX] = (u32)value;
-        v->gpr[GPR_RDX] = value >> 32;
-    } else if (flags & VCPU_RUN_VALUE) {
-        if (x->kind != VX_IO || !(x->a & VX_IO_IN) || x->a & VX_IO_STRING) {
-            return E_INVAL;
-        }
-        u32 bits = 8 * ((x->a >> 16) & 7);
-        u64 keep = bits == 32 ? 0 : ~0ull << bits; /* a 32-bit IN clears the upper half */
-        v->gpr[GPR_RAX] = (v->gpr[GPR_RAX] & keep) | (value & (~0ull >> (64 - bits)));
+    if (flags & VCPU_RUN_VALUE && !take_value(v, value)) {
+        return E_INVAL;
     }
     v->exit.kind = VX_KICKED; /* an exit is completed once */
     return E_OK;

@@ -187,6 +187,7 @@ static bool check_state(const struct vcpu *v, const struct vcpu_state *s, u32 gr
            (!(groups & VCPU_STATE_MSR) || check_msrs(v, s));
 }
 
+/* In the order of the groups. */
 static const struct {
     u16 offset;
     u8 reg, group;
@@ -225,7 +226,7 @@ void virt_get_state(struct vcpu *v, struct vcpu_state *s, u32 groups)
     if (groups & VCPU_STATE_GPR) {
         memcpy(s->gpr, v->gpr, sizeof(s->gpr));
     }
-    for (u32 i = 0; i < ARRAY_SIZE(registers); i++) {
+    for (u32 i = 0; i < ARRAY_SIZE(registers) && registers[i].group <= groups; i++) {
         if (groups & registers[i].group) {
             *(u64 *)((char *)s + registers[i].offset) = virt->read(v, registers[i].reg);
         }
