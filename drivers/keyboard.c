@@ -2,8 +2,6 @@
 /* Scan codes of set 1 to bytes. */
 #include "drivers/keyboard.h"
 
-#include "lib/string.h"
-
 #define RELEASED   0x80
 #define EXTENDED   0xe0
 #define PAUSE      0xe1 /* two more codes follow, twice */
@@ -77,9 +75,11 @@ static const struct {
 
 static u32 put(char out[KEYBOARD_MAX], const char *text)
 {
-    u32 n = (u32)strlen(text);
+    u32 n = 0;
 
-    memcpy(out, text, n);
+    for (; text[n]; n++) {
+        out[n] = text[n];
+    }
     return n;
 }
 

@@ -26,7 +26,7 @@ static void check(const char *what, const u8 *codes, size_t count, const char *w
         memcpy(got + n, out, more);
         n += more;
     }
-    if (n != bytes || memcmp(got, want, n)) {
+    if (n != bytes || memcmp(got, want, n) != 0) {
         fail_msg("%s: %zu bytes, not %zu, or others", what, n, bytes);
     }
 }

@@ -60,8 +60,9 @@ void lines_raw(struct view *v, struct output *o, const u8 *bytes, u32 n)
     u32 from = 0;
 
     for (u32 i = 0; i < n; i++) {
-        if (bytes[i] != ours[v->matched]) {
-            v->matched = bytes[i] == ours[0];
+        char c = (char)bytes[i];
+        if (c != ours[v->matched]) {
+            v->matched = c == ours[0];
         } else if (++v->matched == sizeof(ours) - 1) {
             output_write(o, (const char *)bytes + from, i - from);
             output_write(o, nothing, sizeof(nothing) - 1);
