@@ -13,6 +13,10 @@ LOADER_CFLAGS := $(filter-out -fno-pic -no-pie,$(CFLAGS_COMMON)) -fpic -fshort-w
               -isystem $(EFI_INC)/x86_64
 LOADER_SECTIONS := .text .sdata .data .dynamic .dynsym .rel .rela .rel.* .rela.* .reloc
 
+EFI_LINK = $(LD) -nostdlib -znocombreloc -shared -Bsymbolic -z noexecstack --no-undefined --fatal-warnings \
+              -T $(EFI_LIB)/elf_x86_64_efi.lds
+EFI_COPY = SOURCE_DATE_EPOCH=0 $(OBJCOPY) $(LOADER_SECTIONS:%=-j '%') --target=efi-app-x86_64 --subsystem=10
+
 .PHONY: loader
 loader: $(BUILD)/BOOTX64.EFI ## the UEFI loader
 
@@ -29,11 +33,8 @@ $(BUILD)/loader/%.asm.o: %.asm
 	$(Q)$(NASM) $(NASMFLAGS) -MD $(@:.o=.d) -o $@ $<
 
 $(BUILD)/loader.so: $(LOADER_OBJ) $(EFI_LIB)/crt0-efi-x86_64.o $(EFI_LIB)/elf_x86_64_efi.lds
-	$(Q)$(LD) -nostdlib -znocombreloc -shared -Bsymbolic -z noexecstack --no-undefined --fatal-warnings \
-		-T $(EFI_LIB)/elf_x86_64_efi.lds -o $@ $(EFI_LIB)/crt0-efi-x86_64.o $(LOADER_OBJ) \
-		-L$(EFI_LIB) -lgnuefi
+	$(Q)$(EFI_LINK) -o $@ $(EFI_LIB)/crt0-efi-x86_64.o $(LOADER_OBJ) -L$(EFI_LIB) -lgnuefi
 
 $(BUILD)/BOOTX64.EFI: $(BUILD)/loader.so
 	$(Q)echo "  EFI     $@"
-	$(Q)SOURCE_DATE_EPOCH=0 $(OBJCOPY) $(LOADER_SECTIONS:%=-j '%') --target=efi-app-x86_64 \
-		--subsystem=10 $< $@
+	$(Q)$(EFI_COPY) $< $@

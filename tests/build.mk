@@ -79,3 +79,30 @@ unit: $(UNIT_BIN) ## unit tests on the host, under sanitizers
 
 fuzz: $(FUZZ_BIN) ## every fuzzer for T seconds (T=60)
 	$(Q)tests/run-fuzz $(T) $(BUILD)/fuzz $(FUZZ_BIN)
+
+# For `make bench`: a loader that starts Linux on the bare machine, in a build folder of its own beside links to the rest,
+# and an initrd whose first program tells the time.
+BARE     := $(BUILD)/bare
+BARE_C   := tests/bench/bare/bare.c vmm/machine/ram.c vmm/machine/firmware.c $(wildcard vmm/load/*.c) vmm/machine/dsdt.c
+BARE_OBJ := $(filter-out $(BUILD)/loader/boot/main.o,$(LOADER_OBJ)) $(BARE_C:%.c=$(BUILD)/loader/%.o)
+
+.PHONY: bench-programs
+bench-programs: $(BARE)/BOOTX64.EFI $(if $(LINUX_OUT),$(GUEST_DIR)/linux/bench.img)
+
+$(BARE)/loader.so: $(BARE_OBJ) $(EFI_LIB)/crt0-efi-x86_64.o $(EFI_LIB)/elf_x86_64_efi.lds
+	$(Q)mkdir -p $(@D)
+	$(Q)$(EFI_LINK) -o $@ $(EFI_LIB)/crt0-efi-x86_64.o $(BARE_OBJ) -L$(EFI_LIB) -lgnuefi
+
+$(BARE)/BOOTX64.EFI: $(BARE)/loader.so
+	$(Q)echo "  EFI     $@"
+	$(Q)$(EFI_COPY) $< $@
+	$(Q)ln -sfn $(addprefix ../,guests kernel.elf manager.elf vmm.elf input.elf) $(@D)
+
+$(BARE)/init.elf: tests/bench/bare/init.asm
+	$(Q)mkdir -p $(@D)
+	$(Q)$(NASM) $(NASMFLAGS) -o $(@:.elf=.o) $<
+	$(Q)$(LD) -static -o $@ $(@:.elf=.o)
+
+$(GUEST_DIR)/linux/bench.img: $(GUEST_DIR)/linux/initrd.img $(BARE)/init.elf
+	$(Q)echo "  CPIO    $@"
+	$(Q)$(PYTHON) guests/linux/initramfs.py $@ $(LINUX_CACHE)/busybox bench-init=$(BARE)/init.elf

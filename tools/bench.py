@@ -6,6 +6,7 @@ repeatable, never to be called cycles.
 
 usage: tools/bench.py [OPTION OF socle run]..."""
 import json
+import os
 import re
 import subprocess
 import sys
@@ -38,24 +39,61 @@ ROWS = {
     "ept-touch-4k": ("first touch of a 4 KiB page, beside zeroing", None, 900, None),
     "cow-write": ("first write to a shared page, beside the copy", None, 1200, None),
     "fork-1g": ("fork of a running 1 GiB guest", None, 50000, None),
+    "linux-exits": ("exits of Debian's kernel to its shell", None, 12000, 12000),
 }
+LINUX_RATIO = 1.03  # instructions of Linux to its first program: as a guest, against the bare machine
 
 
 # One CPU where that will do: with more, the TSC moves in steps of a turn, here the shortest.
 RUNS = (("bench.conf", "1", "16"), ("ipi-same.conf", "1", "16"), ("ipi-other.conf", "2", "1"))
 
 
+def run(config, options, folder=None, talk=()):
+    """(exit status, serial text) of one run; folder: to build the image from. talk: (what a line has in it, what is typed
+    then)."""
+    with tempfile.NamedTemporaryFile() as log:
+        command = [str(ROOT / "tools" / "socle"), "run", str(ROOT / "tests" / "bench" / config), "--platform", "bochs",
+                   "--log", log.name, *([] if talk else ["--input", "no"]), *options]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              env=dict(os.environ, BUILD=str(folder or build_folder()))) as child:
+            for pattern, text in talk:
+                for line in child.stdout:
+                    if pattern in line:
+                        child.stdin.write(text)
+                        child.stdin.flush()
+                        break
+            child.communicate()
+        return child.returncode, Path(log.name).read_text(encoding="utf-8", errors="replace")
+
+
 def measure(config, cpus, quantum, options):
     """(exit status, {name: ticks}) of one run."""
-    with tempfile.NamedTemporaryFile() as log:
-        command = [str(ROOT / "tools" / "socle"), "run", str(ROOT / "tests" / "bench" / config),
-                   "--platform", "bochs", "--cpus", cpus, "--quantum", quantum, "--log", log.name,
-                   "--input", "no"] + options
-        status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                check=False).returncode
-        text = Path(log.name).read_text(encoding="utf-8", errors="replace")
+    status, text = run(config, ["--cpus", cpus, "--quantum", quantum, *options])
     found = re.findall(r"bench: ([\w-]+) ticks=(\d+)", text)
     return status, {name: int(ticks) for name, ticks in found}
+
+
+def number(pattern, text):
+    """The number in a text, or 0."""
+    found = re.search(pattern, text)
+    return int(found[1]) if found else 0
+
+
+def measure_linux(options):
+    """[(name, ticks)] of Debian's kernel: to its first program on the bare machine, the same as a guest, exits to the
+    shell, and those by reason."""
+    options = ["--cpus", "1", "--timeout", "900", *options]
+    _, bare = run("linux-init.conf", options, build_folder() / "bare")
+    _, guest = run("linux-init.conf", options, talk=[(b"first guest ran", b"stats linux\n")])
+    init = r"bench: linux-init tsc=(\d+)"
+    rows = [("linux-bare", number(init, bare) - number(r"bench: linux-entry tsc=(\d+)", bare)),
+            ("linux-init", number(init, guest) - number(r"entered first at tick (\d+)", guest))]
+    _, shell = run("linux-shell.conf", options,
+                   talk=[(b"linux: ready", b"stats linux\n"), (b"in all;", b"quit\n")])
+    rows.append(("linux-exits", number(r"linux: 1 cpus, (\d+) exits", shell)))
+    reasons = re.findall(r"^socle:   ([a-z-]+) +(\d+)\r?$", shell, re.M)
+    rows += [(f"linux-exits-{reason}", int(count)) for reason, count in reasons]
+    return [(name, value) for name, value in rows if value > 0]
 
 
 def main():
@@ -66,8 +104,15 @@ def main():
         ticks.update(found)
         if status:
             failures.append(f"the run of {config} ended with status {status}")
+    if (build_folder() / "guests" / "linux" / "bench.img").exists():
+        ticks.update(measure_linux(sys.argv[1:]))
+        bare = ticks.pop("linux-bare", 0)
+        limit = int(bare * LINUX_RATIO) + 1
+        ROWS["linux-init"] = ("Debian's kernel to its first program; floor: the bare machine", bare, limit, limit)
+    else:
+        del ROWS["linux-exits"]
     rows = []
-    print(f"{'name':<24}{'ticks':>8}{'floor':>8}{'aim':>8}  operation")
+    print(f"{'name':<24}{'ticks':>10}{'floor':>10}{'aim':>10}  operation")
     for name, (operation, floor, aim, limit) in ROWS.items():
         if name not in ticks:
             if limit:
@@ -76,12 +121,12 @@ def main():
         value = ticks[name]
         rows.append({"name": name, "ticks": value, "floor": floor, "aim": aim})
         note = "" if value <= aim else "  (above the aim)"
-        print(f"{name:<24}{value:>8}{floor if floor else '':>8}{aim:>8}  {operation}{note}")
+        print(f"{name:<24}{value:>10}{floor if floor else '':>10}{aim:>10}  {operation}{note}")
         if limit and value > limit:
             failures.append(f"{name} takes {value} ticks, more than {limit}")
     for name in sorted(set(ticks) - set(ROWS)):
         rows.append({"name": name, "ticks": ticks[name], "floor": None, "aim": None})
-        print(f"{name:<24}{ticks[name]:>8}{'':>8}{'':>8}  (for comparison)")
+        print(f"{name:<24}{ticks[name]:>10}{'':>10}{'':>10}  (for comparison)")
     target = build_folder() / "bench.json"
     target.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(f"written to {target}")

@@ -45,7 +45,7 @@ chaos: all ## guests that do things at random, for CHAOS_SECONDS=600 on each num
 	$(Q)CHAOS_SECONDS=$(CHAOS_SECONDS) \
 		BUILD=$(BUILD_ABS) tests/run-pytest chaos tests/e2e -k "chaos and qemu" $(E2E)
 
-bench: all ## measure on the emulator, write $(BUILD)/bench.json
+bench: all bench-programs ## measure on the emulator, write $(BUILD)/bench.json
 	$(Q)BUILD=$(BUILD_ABS) tools/bench.py
 
 test: ready ## unit tests, short fuzzing, tools, end to end

@@ -256,6 +256,7 @@ void report_stats(struct manager *m, const struct guest *g)
                 g->name, g->config->cpus, s.exits_total, manager_ms(m, s.guest_tsc),
                 manager_ms(m, info.run_tsc), s.memory_bytes / 1024, s.table_bytes / 1024,
                 info.memory_bytes / 1024, info.kernel_bytes / 1024);
+    output_line(&m->out, "  entered first at tick %lu", s.start_tsc);
     for (u32 i = 0; i < g->config->cpus && i < VM_MAX_CPUS; i++) {
         const struct thread_times *t = &s.vcpu[i];
         output_line(&m->out, "  vcpu %-2u ran %lu us, waited %lu us, %lu at once; behind by %lu us",
