@@ -15,8 +15,9 @@ GUEST_OUT    := $(GUEST_C:guests/%.c=$(GUEST_DIR)/%.elf) $(GUEST_ASM:guests/%.as
                 $(GUEST_DIR)/bench.elf $(GUEST_DIR)/module.txt
 # Linux, when tools/setup could fetch it
 LINUX_CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/socle/linux
+STRESS_CACHE := $(dir $(LINUX_CACHE))stress
 LINUX_OUT    := $(if $(wildcard $(LINUX_CACHE)/vmlinuz-amd64),$(addprefix $(GUEST_DIR)/linux/,vmlinuz-cloud-amd64 \
-                vmlinuz-amd64 initrd.img))
+                vmlinuz-amd64 initrd.img) $(if $(wildcard $(STRESS_CACHE)/stress-ng),$(GUEST_DIR)/linux/stress.img))
 GUEST_LINK    = $(LD) -nostdlib -static -z noexecstack -z max-page-size=4096 -T guests/lib/guest.ld
 
 .PHONY: guests
@@ -79,3 +80,10 @@ $(GUEST_DIR)/linux/initrd.img: $(LINUX_CACHE)/busybox $(wildcard $(LINUX_CACHE)/
 	$(Q)mkdir -p $(@D)
 	$(Q)echo "  CPIO    $@"
 	$(Q)$(PYTHON) guests/linux/initramfs.py $@ $(LINUX_CACHE)/busybox $(filter %.ko,$^)
+
+# The same with stress-ng, where the loader and libraries look for each other.
+$(GUEST_DIR)/linux/stress.img: $(GUEST_DIR)/linux/initrd.img $(wildcard $(STRESS_CACHE)/*)
+	$(Q)echo "  CPIO    $@"
+	$(Q)$(PYTHON) guests/linux/initramfs.py $@ $(LINUX_CACHE)/busybox bin/stress-ng=$(STRESS_CACHE)/stress-ng \
+		lib64/ld-linux-x86-64.so.2=$(STRESS_CACHE)/ld-linux-x86-64.so.2 \
+		$(foreach f,$(notdir $(wildcard $(STRESS_CACHE)/lib*)),lib/$(f)=$(STRESS_CACHE)/$(f))
