@@ -170,7 +170,7 @@ static void mode0(void)
         clock_wait_ticks(tsc_of(2 * clocks));
         cpu_cli();
         CHECK_EQ(irq_taken.count, 1);
-        CHECK(pit_count(0) > 0xff00 - 8 * MS || rdtsc() - begun > tsc_of(9 * MS),
+        CHECK(pit_count(0) > 0xff00 - 8 * MS || rdtsc() - begun > tsc_of(8 * MS),
               "it counts on, from ffff: %x", pit_count(0));
     }
     /* a new count starts it anew, also with the old one under way */

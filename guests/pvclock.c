@@ -270,7 +270,8 @@ static void busy(u64 ns)
     }
 }
 
-/* Of two vCPUs that share a CPU and are busy, each waits for half of the time. */
+/* Of two vCPUs that share a CPU and are busy, each waits for half of the time; more where other
+ * guests are busy there, too. */
 static void steal(void)
 {
     if (smp_init() < 2 || !smp_start(1)) {
@@ -291,7 +292,7 @@ static void steal(void)
     smp_wait(1);
     CHECK(!(steals[0].version & 1), "version %u", steals[0].version);
     CHECK_EQ(steals[0].preempted, 0);
-    CHECK(stolen > passed / 4 && stolen < passed * 3 / 4, "%lu ns stolen of %lu", stolen, passed);
+    CHECK(stolen > passed / 4 && stolen < passed, "%lu ns stolen of %lu", stolen, passed);
 }
 
 static void set_apart(void *arg)
