@@ -86,7 +86,7 @@ void output_prompt(struct output *o, const char *text, u32 n)
 void output_write(struct output *o, const char *text, size_t n)
 {
     if (n) {
-        output_prompt(o, NULL, 0);
+        output_prompt(o, "", 0);
         put(o, text, n);
         o->mid_line = text[n - 1] != '\n';
     }
