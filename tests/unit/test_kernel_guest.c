@@ -14,6 +14,7 @@
 #include "kernel/process.h"
 #include "kernel/thread.h"
 #include "kernel/vm.h"
+#include "lib/hw/kvm.h"
 #include "lib/hw/x86.h"
 #include "tests/host/backend.h"
 #include "tests/host/machine.h"
@@ -77,7 +78,7 @@ static s64 interrupt(const struct machine *m, u32 index, u32 data)
     return SYS(SYS_VM_INTERRUPT, (u64)m->vm, APIC_PAGE | index << 12, data);
 }
 
-static void make_machine(struct machine *m, u32 vcpus)
+static void make_machine_of(struct machine *m, u32 vcpus, void (*thread)(u64))
 {
     m->process = sys_process_new("machine", BUDGET, BUDGET, 0, 0);
     m->vm = sys_vm_new("guest", 2, (u64)m->process);
@@ -94,9 +95,14 @@ static void make_machine(struct machine *m, u32 vcpus)
         }
         m->there[i] = SYS(SYS_HANDLE_GRANT, (u64)m->process, (u64)m->vcpu[i], RIGHTS_ALL);
         m->thread[i] =
-            sys_thread_new((u64)m->process, runs_vcpu, (u64)m->there[i], STACK_TOP - 0x2000 * i);
+            sys_thread_new((u64)m->process, thread, (u64)m->there[i], STACK_TOP - 0x2000 * i);
         CHECK(m->thread[i] > 0);
     }
+}
+
+static void make_machine(struct machine *m, u32 vcpus)
+{
+    make_machine_of(m, vcpus, runs_vcpu);
 }
 
 /* Whatever a guest does, the end of its process ends it, and soon. */
@@ -159,6 +165,52 @@ static void test_kill_in_races(void **state)
     assert_true(
         machine_test_races((struct machine_config){.manager = manager_kills, .cpus = 3}, 12));
 }
+
+/* --- registers that ring 3 settles --- */
+
+static void guest_uses_msr(struct vcpu *v, struct exit *x)
+{
+    static bool reads;
+
+    v->gpr[GPR_RCX] = MSR_KVM_SYSTEM_TIME;
+    v->gpr[GPR_RDX] = 0xffffffff00000002;
+    v->gpr[GPR_RAX] = 0xffffffff00001001;
+    x->kind = reads ? EXIT_RDMSR : EXIT_WRMSR;
+    reads = !reads;
+}
+
+/* Each answer fits the instruction, and completes it once. */
+static void settles_msr(u64 handle)
+{
+    struct vcpu_exit x;
+
+    CHECK_EQUAL(sys_run(handle, 0, 0, &x), VX_MSR);
+    CHECK_EQUAL(x.a, MSR_KVM_SYSTEM_TIME);
+    CHECK_EQUAL(x.b, 0x200001001);
+    CHECK_EQUAL(x.c, 0);
+    CHECK_EQUAL(sys_run(handle, VCPU_RUN_ADVANCE | VCPU_RUN_VALUE, 1, &x), E_INVAL);
+    CHECK_EQUAL(sys_run(handle, VCPU_RUN_VALUE, 1, &x), E_INVAL);
+    u32 advances = backend.advances;
+    CHECK_EQUAL(sys_run(handle, VCPU_RUN_ADVANCE, 0, &x), VX_MSR);
+    CHECK_EQUAL(backend.advances, advances + 1);
+    CHECK_EQUAL(x.a, MSR_KVM_SYSTEM_TIME | VX_MSR_READ);
+    CHECK_EQUAL(sys_run(handle, VCPU_RUN_ADVANCE | VCPU_RUN_VALUE, 0x1122334455667788, &x), VX_MSR);
+    CHECK_EQUAL(backend.advances, advances + 2);
+    rounds[handle % 8] = 100;
+}
+
+static void manager_msrs(u64 arg)
+{
+    struct machine m;
+
+    (void)arg;
+    backend_guest = guest_uses_msr;
+    make_machine_of(&m, 1, settles_msr);
+    sleep_ticks(4 * HOST_SLICE);
+    CHECK_EQUAL(rounds[m.there[0] % 8], 100);
+}
+
+MACHINE_TEST(test_msrs_of_ring3, manager_msrs)
 
 /* --- HLT --- */
 
@@ -456,6 +508,7 @@ int main(void)
         cmocka_unit_test(test_kill_on_two_cpus),
         cmocka_unit_test(test_kill_on_four_cpus),
         cmocka_unit_test(test_kill_in_races),
+        cmocka_unit_test(test_msrs_of_ring3),
         cmocka_unit_test(test_halt_with_interrupts_off),
         cmocka_unit_test(test_wakes_from_halt),
         cmocka_unit_test(test_wakes_from_halt_on_two_cpus),
