@@ -104,6 +104,12 @@ static void test_wall(void **state)
     assert_int_equal(w.seconds, 946684800);
     assert_int_equal(w.nanoseconds, 0);
     assert_int_equal(memory[0x300c], 0xa5);
+
+    m.time_ns = 8000000000; /* also when the guest's time had begun long before the model did */
+    pvclock_init(&p, &m, 1, START_TSC, 1ull << 32);
+    assert_true(pvclock_write(&p, 0, MSR_KVM_WALL_CLOCK, 0x3000));
+    memcpy(&w, memory + 0x3000, sizeof(w));
+    assert_int_equal(w.seconds, 946684800);
 }
 
 static void test_steal(void **state)

@@ -8,6 +8,7 @@
 
 #include "lib/hw/kvm.h"
 #include "lib/string.h"
+#include "vmm/device/ticks.h"
 
 #define STEAL_ALIGN 64
 #define TIME_ALIGN  4
@@ -104,7 +105,7 @@ void pvclock_init(struct pvclock *p, struct machine *host, u32 cpus, u64 start_t
         .start_tsc = start_tsc,
         .ns_per_tick = ns_per_tick,
         .cpu_count = MIN(cpus, (u32)PVCLOCK_CPUS),
-        .wall_seconds = host_wall_seconds(host),
+        .wall_seconds = host_wall_seconds(host) - host_time_ns(host) / TICKS_NS_PER_SECOND,
     };
 }
 
