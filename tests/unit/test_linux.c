@@ -246,11 +246,9 @@ static void test_places(void **state)
         u64 at; /* where the kernel is loaded */
     } cases[] = {
         {0x1000000, 1, 0x200000, 0x1000000, 0x1000000}, /* up to the last byte */
-        {0x1000000, 1, 0x200000, 0x1000001, 0x200000 }, /* where it wants to be is too little */
-        {0x9000000, 1, 0x1000,   0x800000,  0x100000 },
         {0x1000001, 1, 0x200000, 0x800000,  0x1200000},
         {0,         1, 0x200000, 0x800000,  0x200000 },
-        {~0ull,     1, 0x200000, 0x1000,    0x200000 }, /* the sum wraps */
+        {0x1000,    1, 0x1000,   0x800000,  0x100000 }, /* where no kernel is put */
         {0x1000000, 0, 0x200000, 0x800000,  0x100000 }, /* and moves there by itself */
         {0,         0, 0,        0,         0x100000 },
     };
@@ -332,7 +330,9 @@ static void test_broken(void **state)
         {0x230, 4, 0,               "an alignment of 0"                                  },
         {0x230, 4, 0x300000,        "an alignment of 300000"                             },
         {0x230, 4, 0x80000000,      "the kernel needs memory from 80000000"              },
-        {0x260, 4, 0x2000000,       "the kernel needs memory from 200000 to 2200000"     },
+        {0x260, 4, 0x1000001,       "the kernel needs memory from 1000000 to 2000001"    },
+        {0x258, 8, 0x9000000,       "the kernel needs memory from 9000000"               },
+        {0x258, 8, ~0ull,           "the kernel needs memory from 0"                     },
         {0x238, 4, 5,               "options have 19 characters, and this kernel takes 5"},
     };
 

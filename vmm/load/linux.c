@@ -129,7 +129,8 @@ static bool fits(const struct load_request *r, u64 gpa, u64 bytes)
     return gpa >= RAM_HIGH && gpa < RAM_HOLE && ram_available_at(r->ram, GPA(gpa)) >= bytes;
 }
 
-/* Where a kernel runs: it moves there by itself when it is not relocatable. */
+/* Where a kernel runs (boot protocol, "init_size"): also a relocatable one never below the address
+ * that it prefers, and there it moves by itself. */
 static bool place_kernel(const struct load_request *r, const struct setup_header *h,
                          struct kernel *k, struct load_error *error)
 {
@@ -142,10 +143,7 @@ static bool place_kernel(const struct load_request *r, const struct setup_header
         if (!align || align & (align - 1)) {
             return load_fail(error, "its header is damaged: an alignment of %lx", align);
         }
-        run = ALIGN_UP(run, align);
-        if (!fits(r, run, need)) {
-            run = ALIGN_UP(RAM_HIGH, align);
-        }
+        run = ALIGN_UP(MAX(run, RAM_HIGH), align);
         k->at = run;
     }
     k->end = MAX(run + need, k->at + k->bytes);

@@ -11,9 +11,9 @@
  *   0x1000 64-bit mode: page tables (vmm/load/load.h)
  *   0x7000 boot_params, or hvm_start_info with its lists
  *   0x8000 command line, up to 0x8fff
- *   kernel: at the address that its header prefers, or as low above 1 MiB as it can run; an ELF
- * file by its physical addresses initrd (module 0): as high below the hole at 3 GiB, and below the
- * kernel's limit, as it fits
+ *   kernel: at the address that its header prefers, one without such above 1 MiB; an ELF file by
+ *     its physical addresses
+ *   initrd (module 0): as high below the hole at 3 GiB, and below the kernel's limit, as it fits
  */
 #ifndef VMM_LOAD_LINUX_H
 #define VMM_LOAD_LINUX_H
