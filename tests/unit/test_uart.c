@@ -168,6 +168,35 @@ static void test_input_interrupts(void **state)
     assert_false(irq());
 }
 
+/* A guest that takes one byte for each interrupt, as an edge-triggered input shows them. */
+static void test_edges(void **state)
+{
+    (void)state;
+    out(UART_MCR, UART_MCR_OUT2);
+    out(UART_IER, UART_IER_ERBFI);
+    m.in = "abc";
+    uart16550_poll(&u);
+    for (u32 edges = 1; edges <= 3; edges++) {
+        assert_true(irq());
+        assert_int_equal(m.irq_changes, 2 * edges - 1);
+        assert_int_equal(in(UART_RBR), "abc"[edges - 1]);
+    }
+    assert_false(irq());
+    out(UART_IER, UART_IER_ETBEI);
+    for (u32 edges = 4; edges <= 6; edges++) { /* it does not read IIR */
+        assert_true(irq());
+        assert_int_equal(m.irq_changes, 2 * edges - 1);
+        out(UART_THR, 'x');
+    }
+    out(UART_FCR, UART_FCR_ENABLE);
+    in(UART_IIR);
+    m.irq_changes = 0;
+    for (u32 i = 0; i < UART_FIFO_SIZE; i++) {
+        out(UART_THR, 'x');
+    }
+    assert_int_equal(m.irq_changes, 1); /* for all of them */
+}
+
 static void test_loopback(void **state)
 {
     (void)state;
@@ -322,6 +351,7 @@ int main(void)
         cmocka_unit_test_setup(test_transmit_interrupt, setup),
         cmocka_unit_test_setup(test_receive_interrupt, setup),
         cmocka_unit_test_setup(test_input_interrupts, setup),
+        cmocka_unit_test_setup(test_edges, setup),
         cmocka_unit_test_setup(test_loopback, setup),
         cmocka_unit_test_setup(test_modem_loopback, setup),
         cmocka_unit_test_setup(test_fifo_loopback, setup),

@@ -85,16 +85,23 @@ static void poll_input(struct uart16550 *u)
     }
 }
 
-/* The line from the state, after every access. On a PC, OUT2 connects it, and loopback cuts OUT2.
- */
-static void update_irq(struct uart16550 *u)
+/* The line from the state. On a PC, OUT2 connects it, and loopback cuts OUT2. */
+static void drive_irq(const struct uart16550 *u)
 {
-    if (u->ier & UART_IER_ERBFI) {
-        poll_input(u); /* nobody looks before the interrupt */
-    }
-    bool connected = u->ier && (u->mcr & UART_MCR_OUT2) && !loopback(u);
+    bool connected = (u->mcr & UART_MCR_OUT2) && !loopback(u);
 
     host_irq(u->host, u->irq, connected && pending_interrupt(u) != UART_IIR_NONE);
+}
+
+/* After every access. Where edges count, the line falls before the next byte raises it: a guest may
+ * take one for each interrupt. */
+static void update_irq(struct uart16550 *u)
+{
+    drive_irq(u);
+    if (u->ier & UART_IER_ERBFI) {
+        poll_input(u); /* nobody looks before the interrupt */
+        drive_irq(u);
+    }
 }
 
 static void clear_rx(struct uart16550 *u)
@@ -108,6 +115,10 @@ static void transmit(struct uart16550 *u, u8 byte)
         receive(u, byte & (0xff >> (3 - (u->lcr & UART_LCR_WORD_8))), 0);
     } else {
         host_console_put(u->host, byte);
+    }
+    if (!fifo_on(u)) { /* a byte on its way is no interrupt; a FIFO's worth is sent at once */
+        u->thri = false;
+        drive_irq(u);
     }
     u->thri = true;
 }
