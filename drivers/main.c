@@ -86,14 +86,6 @@ static u32 take_keys(struct input *in, char *to, u32 max)
     return n;
 }
 
-static u32 room(const struct input *in)
-{
-    const struct ring_shared *s = in->out.shared;
-    u32 used = s->head - __atomic_load_n(&s->tail, __ATOMIC_ACQUIRE);
-
-    return START_RING_BYTES - MIN(used, START_RING_BYTES);
-}
-
 /* One round over the devices; true: there may be more. */
 static bool look(struct input *in)
 {
@@ -108,7 +100,7 @@ static bool look(struct input *in)
     }
     if (n) {
         ring_write(&in->out, bytes, n); /* there is room: nobody else writes */
-        sys_event_signal(in->start->manager, in->start->manager_bits);
+        start_tell(&in->start->base);
     }
     return n;
 }
@@ -119,11 +111,8 @@ static void wait_for_room(struct input *in)
     if (in->devices & INPUT_SERIAL) {
         uart_hold(in, true);
     }
-    while (room(in) < START_RING_BYTES / 2) {
-        __atomic_store_n(&in->shared->out_waiting, 1, __ATOMIC_SEQ_CST);
-        sys_event_signal(in->start->manager, in->start->manager_bits);
-        sys_event_wait(in->start->event, EVENT_OUT_ROOM,
-                       sys_tsc() + in->start->tsc_hz / LOOK_PARTS);
+    while (ring_room(&in->out) < START_RING_BYTES / 2) {
+        start_wait_room(&in->start->base, in->shared);
     }
     if (in->devices & INPUT_SERIAL) {
         uart_hold(in, false);
@@ -135,11 +124,12 @@ static NORETURN void run(struct input *in)
     u64 bits = IRQ_BIT(SERIAL_LINE) | IRQ_BIT(I8042_LINE);
 
     for (;;) {
-        if (room(in) < ROUND_BYTES) {
+        if (ring_room(&in->out) < ROUND_BYTES) {
             wait_for_room(in);
         }
         if (!look(in)) {
-            sys_event_wait(in->start->event, bits, sys_tsc() + in->start->tsc_hz / LOOK_PARTS);
+            sys_event_wait(in->start->base.event, bits,
+                           sys_tsc() + in->start->base.tsc_hz / LOOK_PARTS);
         }
     }
 }
@@ -154,15 +144,15 @@ void program_main(u64 arg)
     in->start = s;
     in->shared = (struct start_shared *)START_SHARED;
     ring_init(&in->out, &in->shared->out, START_RING_BYTES);
-    if (s->magic != START_MAGIC || s->bytes != sizeof(*s)) {
+    if (s->base.magic != START_MAGIC || s->base.bytes != sizeof(*s)) {
         sys_process_exit(1); /* a manager of another build */
     }
-    sys_irq(s->system, s->event, SERIAL_LINE); /* without them all goes on */
-    sys_irq(s->system, s->event, I8042_LINE);
+    sys_irq(s->system, s->base.event, SERIAL_LINE); /* without them all goes on */
+    sys_irq(s->system, s->base.event, I8042_LINE);
     if (s->devices & INPUT_SERIAL && uart_init(in)) {
         in->devices |= INPUT_SERIAL;
     }
-    if (s->devices & INPUT_KEYBOARD && i8042_init(s->system, s->tsc_hz)) {
+    if (s->devices & INPUT_KEYBOARD && i8042_init(s->system, s->base.tsc_hz)) {
         in->devices |= INPUT_KEYBOARD;
     }
     run(in);

@@ -10,16 +10,19 @@ void ring_init(struct ring *r, void *shared, u32 data_bytes)
     r->size = data_bytes;
 }
 
-u32 ring_write(struct ring *r, const void *src, u32 n)
+u32 ring_room(const struct ring *r)
 {
     u32 head = __atomic_load_n(&r->shared->head, __ATOMIC_RELAXED);
     u32 tail = __atomic_load_n(&r->shared->tail, __ATOMIC_ACQUIRE);
-    u32 used = head - tail;
 
-    if (used > r->size) {
-        return 0; /* the reader's index is nonsense */
-    }
-    n = MIN(n, r->size - used);
+    return r->size - MIN(head - tail, r->size); /* none if the reader's index is nonsense */
+}
+
+u32 ring_write(struct ring *r, const void *src, u32 n)
+{
+    u32 head = __atomic_load_n(&r->shared->head, __ATOMIC_RELAXED);
+
+    n = MIN(n, ring_room(r));
     u32 at = head & (r->size - 1);
     u32 first = MIN(n, r->size - at);
     memcpy(r->shared->data + at, src, first);

@@ -28,6 +28,9 @@ struct ring {
  * more. */
 void ring_init(struct ring *r, void *shared, u32 data_bytes);
 
+/* For the writer: how many bytes have room. */
+u32 ring_room(const struct ring *r);
+
 /* Copies up to n bytes in; returns how many had room. */
 u32 ring_write(struct ring *r, const void *src, u32 n);
 

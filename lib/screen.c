@@ -5,7 +5,10 @@
 #include "lib/font.h"
 #include "lib/string.h"
 
-#define TAB 8
+#define TAB        8
+#define MAX_NUMBER 9999 /* in an escape sequence */
+
+enum escape { ESCAPE_NONE, ESCAPE_BEGUN, ESCAPE_NUMBERS };
 
 static u32 pixel(const struct screen *s, u32 red, u32 green, u32 blue)
 {
@@ -78,11 +81,12 @@ static void touch(struct screen *s, u32 from, u32 to)
     s->dirty_to = MAX(s->dirty_to, to);
 }
 
-static void clear_row(struct screen *s, u32 row)
+static void clear(struct screen *s, u32 row, u32 from, u32 to)
 {
-    for (u32 column = 0; column < s->columns; column++) {
+    for (u32 column = from; column < to; column++) {
         s->text[row][column] = (struct screen_cell){' ', SCREEN_NORMAL};
     }
+    touch(s, row, row + 1);
 }
 
 static u32 choose_scale(u32 width, u32 height)
@@ -123,10 +127,11 @@ bool screen_init(struct screen *s, void *base, u64 bytes, u32 width, u32 height,
         }
     }
     for (u32 row = 0; row < s->rows; row++) {
-        clear_row(s, row);
+        clear(s, row, 0, s->columns);
     }
     memcpy(s->shown, s->text, sizeof(s->shown));
     s->dirty_from = s->rows;
+    s->dirty_to = 0;
     return true;
 }
 
@@ -143,8 +148,67 @@ static void line_feed(struct screen *s)
         return;
     }
     memmove(s->text[0], s->text[1], (s->rows - 1) * sizeof(s->text[0]));
-    clear_row(s, s->row);
+    clear(s, s->row, 0, s->columns);
     touch(s, 0, s->rows);
+}
+
+/* ED and EL, of one row or of the screen: from the cursor to the end, or all of it. */
+static void erase(struct screen *s, bool all, bool rows)
+{
+    clear(s, s->row, all ? 0 : s->column, s->columns);
+    for (u32 row = all ? 0 : s->row + 1; rows && row < s->rows; row++) {
+        clear(s, row, 0, s->columns);
+    }
+}
+
+/* A whole sequence, by its last byte. */
+static void control(struct screen *s, u8 c)
+{
+    u32 n = MAX(s->numbers[0], 1u);
+
+    switch (c) {
+    case 'A':
+        s->row -= MIN(n, s->row);
+        break;
+    case 'B':
+        s->row = MIN(s->row + n, s->rows - 1);
+        break;
+    case 'C':
+        s->column = MIN(s->column + n, s->columns - 1);
+        break;
+    case 'D':
+        s->column -= MIN(n, s->column);
+        break;
+    case 'H':
+        s->row = MIN(n, s->rows) - 1;
+        s->column = MIN(MAX(s->numbers[1], 1u), s->columns) - 1;
+        break;
+    case 'J':
+    case 'K':
+        erase(s, s->numbers[0], c == 'J');
+        break;
+    default:
+        break;
+    }
+}
+
+/* A byte behind ESC. */
+static void escaped(struct screen *s, u8 c)
+{
+    u32 *number = &s->numbers[MIN(s->number, ARRAY_SIZE(s->numbers) - 1)];
+
+    if (s->escape == ESCAPE_BEGUN) {
+        s->escape = c == '[' ? ESCAPE_NUMBERS : ESCAPE_NONE;
+        s->number = 0;
+        memset(s->numbers, 0, sizeof(s->numbers));
+    } else if (c >= '0' && c <= '9') {
+        *number = MIN(*number * 10 + c - '0', (u32)MAX_NUMBER);
+    } else if (c >= '@') {
+        s->escape = ESCAPE_NONE;
+        control(s, c);
+    } else {
+        s->number += c == ';';
+    }
 }
 
 static void put(struct screen *s, u8 c)
@@ -174,7 +238,15 @@ static void put(struct screen *s, u8 c)
 void screen_write(struct screen *s, const char *text, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) {
-        put(s, (u8)text[i]);
+        u8 c = (u8)text[i];
+
+        if (c == 0x1b) {
+            s->escape = ESCAPE_BEGUN;
+        } else if (s->escape && c >= ' ') {
+            escaped(s, c);
+        } else {
+            put(s, c);
+        }
     }
     refresh(s);
 }
@@ -182,4 +254,5 @@ void screen_write(struct screen *s, const char *text, size_t bytes)
 void screen_style(struct screen *s, enum screen_style style)
 {
     s->style = (u8)style;
+    s->escape = ESCAPE_NONE;
 }

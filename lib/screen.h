@@ -31,6 +31,8 @@ struct screen {
     u32 column, row;   /* where the next character goes; column == columns: a line break is due */
     u32 dirty_from, dirty_to; /* rows where text and shown may differ; from >= to: none */
     u8 style;
+    u8 escape;              /* enum escape of screen.c: where in an escape sequence */
+    u32 numbers[3], number; /* those of the sequence (the last: what is too many), which comes */
     struct screen_cell text[SCREEN_MAX_ROWS][SCREEN_MAX_COLUMNS];  /* as it should look */
     struct screen_cell shown[SCREEN_MAX_ROWS][SCREEN_MAX_COLUMNS]; /* as it does */
 };
@@ -46,10 +48,14 @@ bool screen_init(struct screen *s, void *base, u64 bytes, u32 width, u32 height,
 /* The same framebuffer, now at another address. */
 void screen_move(struct screen *s, void *base);
 
-/* Writes text: printable ASCII, LF (with an implied CR), CR, TAB, backspace; others show as a box.
- * What is full scrolls. */
+/*
+ * Writes text, any bytes: printable ASCII, LF (with an implied CR), CR, TAB, backspace; others show
+ * as a box. What is full scrolls. Of ECMA-48's control sequences those that a shell's line editor
+ * uses are obeyed: CUU, CUD, CUF, CUB, CUP, ED, EL; the others show nothing.
+ */
 void screen_write(struct screen *s, const char *text, size_t bytes);
 
+/* How what follows looks. An escape sequence that was begun is forgotten: what follows shows. */
 void screen_style(struct screen *s, enum screen_style style);
 
 #endif

@@ -92,7 +92,8 @@ def loop_on_each(guest, cpus):
     pytest.param(kernel, cpus, *param.values, marks=param.marks, id=f"{name}-{cpus}vcpu-{param.id}")
     for name, kernel, cpus, quick in (("cloud", CLOUD, 1, [BOCHS]), ("cloud", CLOUD, 4, [BOCHS]), ("cloud", CLOUD, 2, []),
                                       ("full", FULL, 2, []))
-    for param in places(*quick, more={1: (*EVERYWHERE, *MODELS, OLD_BOCHS), 2: (BOCHS, TCG[2]), 4: (*EVERYWHERE, *MODELS)}[cpus])])
+    for param in places(*quick, more={1: (*EVERYWHERE, *MODELS, OLD_BOCHS), 2: (BOCHS, TCG[2]),
+                                      4: (*EVERYWHERE, *MODELS)}[cpus])])
 def test_shell(socle, kernel, cpus, place):
     """A person types commands, reads what they say, and switches off; the kernel has nothing to complain of."""
     machine, (linux,) = boot(socle, place, socle.linux("linux", kernel=kernel, cpus=cpus, memory="256M"))

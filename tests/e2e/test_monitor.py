@@ -130,8 +130,9 @@ def test_attach(tmp_path, platform, options):
         m.type("send ear \x04")  # no control characters in commands
         m.type("send ear z")
         m.wait(r"^\[ear\]\+? ?key 7a")
-        m.type("attach ear")
+        m.type("escape ear")
         m.wait("attached to ear")
+        m.wait("^key 1d$")
         press(m, b"\x04")
         m.wait("guest ear: success")
         m.wait("monitor; ")  # who was attached to it is not any more
@@ -272,3 +273,24 @@ def test_screen_and_keyboard(tmp_path):
         qmp.press("caps_lock", *"quit", "ret")
         qmp.close()
         m.expect(OK)
+
+
+@pytest.mark.matrix
+def test_shell_on_the_screen(tmp_path):
+    """A person edits a line in Linux' shell at the machine's own keyboard and screen, as on a terminal."""
+    door = tmp_path / "qmp"
+    with running(tmp_path, linux("web", cpus=1), "--qmp", door, platform="qemu-tcg", timeout=900) as m:
+        m["web"].wait("linux: ready")
+        qmp = Qmp(door)
+        qmp.press(*"attach", "spc", *"web", "ret")
+        m.wait("attached to web")
+        qmp.press("ret", *"echo", "spc", *"axxd", *["left"] * 3, "b", "delete", *["right"] * 2, "backspace", *"cd")
+        qmp.press("ret")
+        m.wait("^abxcd")
+        qmp.press("up", *["left"] * 5, *"123", "ret")
+        m.wait("^123abxcd")
+        time.sleep(2)
+        shown = qmp.screen(tmp_path / "screen.ppm")
+        session = shown[shown.index("/ # echo abxcd"):]
+        assert session[:5] == ["/ # echo abxcd", "abxcd", "/ # echo 123abxcd", "123abxcd", "/ #"], "\n".join(shown)
+        qmp.close()

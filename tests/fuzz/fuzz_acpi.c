@@ -5,22 +5,15 @@
  * first byte of the RSDP's OEM name is odd.
  */
 /* SOURCES: lib/acpi.c */
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/acpi.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define BASE      0x10000ull
 #define MAX_BYTES 16384
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static u8 memory[MAX_BYTES];
 static size_t memory_bytes;

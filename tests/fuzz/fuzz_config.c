@@ -2,19 +2,12 @@
 /* The configuration's parser on any bytes: what it accepts is within its promises, and every error
  * has a place inside the text. */
 /* SOURCES: lib/config.c lib/config_keys.c lib/config_value.c lib/format.c */
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/config.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static const char *text;
 static size_t text_bytes;

@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* SOURCES: vmm/manager/edit.c */
 /* Any bytes typed at the monitor. */
-#include <stdlib.h>
 
 #include "vmm/manager/edit.h"
-
-#define CHECK(c)                                                                                   \
-    do {                                                                                           \
-        if (!(c)) {                                                                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 

@@ -1,19 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The ELF reader on any bytes: whatever it hands out can be copied without a further check. */
 /* SOURCES: lib/elf.c */
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/elf.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

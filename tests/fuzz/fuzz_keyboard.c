@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* SOURCES: drivers/keyboard.c */
 /* Any scan codes: every key can be let go, and then all is as at the start but for the locks. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "drivers/keyboard.h"
-
-#define CHECK(c)                                                                                   \
-    do {                                                                                           \
-        if (!(c)) {                                                                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 

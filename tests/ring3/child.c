@@ -115,7 +115,7 @@ bool child_make(struct child *c, u32 scenario, const struct child_options *o)
         .magic = CHILD_MAGIC,
         .scenario = scenario,
         .virt = start->virt,
-        .tsc_hz = start->tsc_hz,
+        .tsc_hz = start->base.tsc_hz,
     };
     if (o) {
         memcpy(c->page->args, o->args, sizeof(o->args));

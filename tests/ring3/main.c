@@ -63,9 +63,7 @@ static void write_out(const char *text, size_t n)
         text += written;
         n -= written;
         if (n) {
-            __atomic_store_n(&shared->out_waiting, 1, __ATOMIC_SEQ_CST);
-            sys_event_signal(start->manager, start->manager_bits);
-            sys_event_wait(start->event, EVENT_OUT_ROOM, sys_tsc() + start->tsc_hz / 50);
+            start_wait_room(&start->base, shared);
         }
     }
 }
@@ -81,7 +79,7 @@ void say(const char *format, ...)
     n = MIN(n, sizeof(text) - 2);
     text[n] = '\n';
     write_out(text, n + 1);
-    sys_event_signal(start->manager, start->manager_bits);
+    start_tell(&start->base);
 }
 
 bool check(bool ok, const char *format, ...)
@@ -119,13 +117,13 @@ struct memory_left memory_left(void)
 
 u64 ms_to_tsc(u64 ms)
 {
-    return start->tsc_hz / 1000 * ms;
+    return start->base.tsc_hz / 1000 * ms;
 }
 
 /* Nothing signals bit 62: a wait for it is a sleep. */
 void sleep_ms(u64 ms)
 {
-    sys_event_wait(start->event, BIT(62), sys_tsc() + ms_to_tsc(ms));
+    sys_event_wait(start->base.event, BIT(62), sys_tsc() + ms_to_tsc(ms));
 }
 
 /* Waits until the kernel has as much memory as before, or is not going to. */

@@ -48,7 +48,7 @@ static void clock(void)
         last = now;
     }
     check(!back, "the TSC stood still or went back %lu times", back);
-    check(start->tsc_hz >= 1000000, "a TSC of %lu Hz", start->tsc_hz);
+    check(start->base.tsc_hz >= 1000000, "a TSC of %lu Hz", start->base.tsc_hz);
 }
 
 void test_system(void)

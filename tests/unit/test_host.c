@@ -72,7 +72,10 @@ static int setup(void **state)
 {
     (void)state;
     m = calloc(1, sizeof(*m));
-    start = (struct vmm_start){.tsc_hz = 3 * GHZ, .vm = 5, .event = 6};
+    start = (struct vmm_start){
+        .base = {.tsc_hz = 3 * GHZ, .event = 6},
+          .vm = 5
+    };
     m->start = &start;
     m->shared = calloc(1, sizeof(*m->shared));
     memset(&pic, 0, sizeof(pic));
@@ -174,7 +177,7 @@ static void test_clock(void **state)
 
     (void)state;
     for (u32 i = 0; i < ARRAY_SIZE(rates); i++) {
-        start.tsc_hz = rates[i];
+        start.base.tsc_hz = rates[i];
         host_init(m);
         for (u32 k = 0; k < ARRAY_SIZE(distances); k++) {
             check_deadline(distances[k], rates[i]);
@@ -191,10 +194,10 @@ static void test_clock(void **state)
     m->start_tsc = sys_tsc() + 1000 * GHZ;
     assert_true(host_time_ns(m) == 0);
     start.wall_seconds = 1000;
-    start.tsc_hz = GHZ;
+    start.base.tsc_hz = GHZ;
     start.wall_tsc = sys_tsc() - 77 * GHZ - GHZ / 2;
     assert_in_range(host_wall_seconds(m), 1077, 1087);
-    start.tsc_hz = 0; /* rubbish, but no fault */
+    start.base.tsc_hz = 0; /* rubbish, but no fault */
     host_init(m);
     (void)host_wall_seconds(m);
 }
@@ -233,7 +236,7 @@ static void test_wake(void **state)
     machine_unlock(m);
     assert_int_equal(calls, 1);
     assert_int_equal(last.number, SYS_EVENT_SIGNAL);
-    assert_int_equal(last.a[0], start.event);
+    assert_int_equal(last.a[0], start.base.event);
     assert_int_equal(last.a[1], EVENT_TIMER);
     assert_int_equal(last.lock, LOCK_FREE);
     machine_lock(m);

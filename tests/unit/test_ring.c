@@ -57,7 +57,9 @@ static void test_full_and_empty(void **state)
     assert_int_equal(ring_write(&f.ring, buffer, 0), 0);
     assert_int_equal(ring_write(&f.ring, buffer, sizeof(buffer)), SIZE);
     assert_int_equal(ring_write(&f.ring, buffer, 1), 0);
+    assert_int_equal(ring_room(&f.ring), 0);
     assert_int_equal(ring_read(&f.ring, buffer, 1), 1);
+    assert_int_equal(ring_room(&f.ring), 1);
     assert_int_equal(ring_write(&f.ring, buffer, 5), 1);
     assert_int_equal(ring_read(&f.ring, buffer, sizeof(buffer)), SIZE);
     free(f.shared);

@@ -156,6 +156,37 @@ static void text(void **state)
     assert_int_equal(shown_at(4, 2), 0x7f);
 }
 
+/* What a shell's line editor sends: the cursor is moved, what is behind it is erased. */
+static void sequences(void **state)
+{
+    (void)state;
+    start(640, 480, 640 * 4);
+    say("/ # echo ac\x1b[1D\x1b[Jbc\x1b[6n\n");
+    assert_row(0, "/ # echo abc");
+    say("\x1b[1;31mred\x1b[0m \x1b(\x1b[");
+    say("?25");
+    say("lend");
+    assert_row(1, "red end");
+    say("\x1b[3;5HXY\x1b[A\x1b[2Da\x1b[2B\x1b[3Cb");
+    assert_row(1, "red and");
+    assert_row(2, "    XY");
+    assert_row(3, "        b");
+    say("\x1b[99;99H.\x1b[99;99H\x1b[99A\x1b[99D\x1b[C-\x1b[K");
+    assert_row(0, "/-");
+    assert_int_equal(shown_at(29, 79), '.');
+    say("\x1b[99999999999999999999B\x1b[1;2;3;4;5;6HZ"); /* what is too much changes nothing more */
+    assert_row(0, "/Z");
+    say("\r\n\x1b[J");
+    assert_row(1, "");
+    assert_row(29, "");
+    assert_row(0, "/Z");
+    say("\x1b[2J\x1b[5");
+    assert_row(0, "");
+    screen_style(&screen, SCREEN_ALERT); /* a report is not taken for the rest of a sequence */
+    say("5C");
+    assert_row(1, "5C");
+}
+
 static void every_character(void **state)
 {
     char line[FONT_LAST - FONT_FIRST + 2];
@@ -300,10 +331,12 @@ static void moves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),           cmocka_unit_test(refuses), cmocka_unit_test(text),
-        cmocka_unit_test(wraps),           cmocka_unit_test(scrolls), cmocka_unit_test(writes_only),
-        cmocka_unit_test(margins),         cmocka_unit_test(styles),  cmocka_unit_test(moves),
-        cmocka_unit_test(every_character),
+        cmocka_unit_test(sizes),     cmocka_unit_test(refuses),
+        cmocka_unit_test(text),      cmocka_unit_test(wraps),
+        cmocka_unit_test(scrolls),   cmocka_unit_test(writes_only),
+        cmocka_unit_test(margins),   cmocka_unit_test(styles),
+        cmocka_unit_test(moves),     cmocka_unit_test(every_character),
+        cmocka_unit_test(sequences),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,10 +5,6 @@
 #include "vmm/machine/machine.h"
 #include "vmm/sys.h"
 
-/* How long one wait for room lasts at most, in parts of a second; the manager's signal ends it
- * sooner. */
-#define ROOM_WAIT_PART 50
-
 void console_init(struct machine *m)
 {
     ring_init(&m->out, &m->shared->out, START_RING_BYTES);
@@ -19,17 +15,8 @@ void console_flush(struct machine *m)
 {
     if (m->out_unsignalled) {
         m->out_unsignalled = 0;
-        sys_event_signal(m->start->manager, m->start->manager_bits);
+        start_tell(&m->start->base);
     }
-}
-
-/* The ring is full: tells the manager and sleeps until it has read. */
-static void wait_for_room(struct machine *m)
-{
-    __atomic_store_n(&m->shared->out_waiting, 1, __ATOMIC_SEQ_CST);
-    sys_event_signal(m->start->manager, m->start->manager_bits);
-    m->out_unsignalled = 0;
-    sys_event_wait(m->start->event, EVENT_OUT_ROOM, sys_tsc() + m->start->tsc_hz / ROOM_WAIT_PART);
 }
 
 void console_write(struct machine *m, const char *text, size_t n)
@@ -37,7 +24,8 @@ void console_write(struct machine *m, const char *text, size_t n)
     while (n) {
         u32 written = ring_write(&m->out, text, (u32)MIN(n, START_RING_BYTES));
         if (!written) {
-            wait_for_room(m);
+            m->out_unsignalled = 0;
+            start_wait_room(&m->start->base, m->shared);
             continue;
         }
         m->out_unsignalled += written;

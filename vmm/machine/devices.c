@@ -105,7 +105,7 @@ static void hold(struct machine *m)
         sys_vcpu_inject(m->vcpus[i].handle, 0, VCPU_INJECT_KICK, 0, 0);
     }
     while (held(m)) {
-        if (sys_event_wait(m->start->event, EVENT_HOLD | EVENT_SCREEN, 0) & EVENT_SCREEN) {
+        if (sys_event_wait(m->start->base.event, EVENT_HOLD | EVENT_SCREEN, 0) & EVENT_SCREEN) {
             show_screen(m);
         }
     }
@@ -131,7 +131,7 @@ void devices_loop(struct machine *m)
         u64 deadline = next == HOST_NEVER ? 0 : host_deadline_tsc(m, next);
         m->armed_ns = next;
         machine_unlock(m);
-        events = sys_event_wait(m->start->event,
+        events = sys_event_wait(m->start->base.event,
                                 EVENT_IN_DATA | EVENT_TIMER | EVENT_SCREEN | EVENT_HOLD, deadline);
     }
 }

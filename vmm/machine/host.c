@@ -17,7 +17,7 @@ static u64 scale(u64 value, u64 factor)
 
 void host_init(struct machine *m)
 {
-    u64 hz = MAX(m->start->tsc_hz, 1000000); /* the manager's word, but nothing divides by 0 */
+    u64 hz = MAX(m->start->base.tsc_hz, 1000000); /* the manager's word, but nothing divides by 0 */
 
     m->start_tsc = sys_tsc();
     m->ns_per_tick = (NS_PER_S << 32) / hz;
@@ -47,7 +47,8 @@ u64 host_time_ns(struct machine *m)
 
 u64 host_wall_seconds(struct machine *m)
 {
-    return m->start->wall_seconds + (sys_tsc() - m->start->wall_tsc) / MAX(m->start->tsc_hz, 1);
+    return m->start->wall_seconds +
+           (sys_tsc() - m->start->wall_tsc) / MAX(m->start->base.tsc_hz, 1);
 }
 
 u64 host_deadline_tsc(struct machine *m, u64 at_ns)
@@ -71,7 +72,7 @@ void machine_unlock_and_wake(struct machine *m)
 {
     m->wake = false;
     lock_release(&m->lock);
-    sys_event_signal(m->start->event, EVENT_TIMER);
+    sys_event_signal(m->start->base.event, EVENT_TIMER);
 }
 
 void host_irq(struct machine *m, u32 line, bool level)

@@ -163,7 +163,7 @@ void program_main(u64 arg)
 
     m->start = (const struct vmm_start *)arg;
     m->shared = (struct start_shared *)START_SHARED;
-    if (m->start->magic != START_MAGIC || m->start->bytes != sizeof(*m->start) ||
+    if (m->start->base.magic != START_MAGIC || m->start->base.bytes != sizeof(*m->start) ||
         m->start->cpus > VM_MAX_CPUS) {
         sys_process_exit(GUEST_VMM_FAULT); /* a manager of another build */
     }

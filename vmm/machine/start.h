@@ -13,6 +13,7 @@
 #include "lib/config.h"
 #include "lib/ring.h"
 #include "lib/types.h"
+#include "vmm/sys.h"
 
 #define START_PROGRAM 0x00400000ull /* the ELF file's segments */
 #define START_PARAMS  0x10000000ull /* struct vmm_start or struct test_start, read only */
@@ -56,6 +57,7 @@ struct start_file {
 #define START_RING_BYTES  8192 /* of data, guest to host console */
 #define START_INPUT_BYTES 4096 /* host to guest */
 #define START_TEXT_BYTES  160
+#define START_ROOM_PARTS  50 /* of a second: as long as one wait for room lasts at most */
 
 /* Written by the process but for in, whose writer is the manager. */
 struct start_shared {
@@ -71,15 +73,40 @@ struct start_shared {
     u8 out_data[START_RING_BYTES];
 };
 
-struct vmm_start {
-    u64 magic, bytes; /* START_MAGIC, sizeof(struct vmm_start) */
-    char name[NAME_LEN];
+#define EVENT_OUT_ROOM BIT(0) /* the manager has read from out */
+#define EVENT_IN_DATA  BIT(1) /* the manager has written to in */
+#define EVENT_TIMER    BIT(2) /* among the process's own threads */
+#define EVENT_HOLD     BIT(3) /* the manager has changed hold */
+#define EVENT_SCREEN   BIT(4) /* the manager wants to see the screen */
+
+/* What the parameters of every process begin with; child_create() of the manager fills it. */
+struct start_base {
+    u64 magic, bytes; /* START_MAGIC, size of the parameters */
     u64 tsc_hz;
-    handle_t vm;      /* CONTROL | READ */
+    u64 manager_bits; /* of the manager's event */
     handle_t manager; /* event, WRITE: signal manager_bits when out has a line, or is half full */
-    handle_t event;   /* event, READ | WRITE: the manager signals EVENT_* here */
+    handle_t event;   /* event, READ | WRITE: EVENT_OUT_ROOM and what else the manager signals */
+};
+
+/* Tells the manager that there is something in out. */
+static inline void start_tell(const struct start_base *base)
+{
+    sys_event_signal(base->manager, base->manager_bits);
+}
+
+/* out is full: tells the manager, and sleeps until it has read, or for a moment. */
+static inline void start_wait_room(const struct start_base *base, struct start_shared *shared)
+{
+    __atomic_store_n(&shared->out_waiting, 1, __ATOMIC_SEQ_CST);
+    start_tell(base);
+    sys_event_wait(base->event, EVENT_OUT_ROOM, sys_tsc() + base->tsc_hz / START_ROOM_PARTS);
+}
+
+struct vmm_start {
+    struct start_base base;
+    char name[NAME_LEN];
+    handle_t vm; /* CONTROL | READ */
     u32 cpus;
-    u64 manager_bits;
     u64 memory_bytes;
     u64 load_address, entry; /* flat images */
     u32 image;               /* enum config_image */
@@ -95,12 +122,6 @@ struct vmm_start {
     char options[2048];
 };
 
-#define EVENT_OUT_ROOM BIT(0) /* the manager has read from out */
-#define EVENT_IN_DATA  BIT(1) /* the manager has written to in */
-#define EVENT_TIMER    BIT(2) /* among the process's own threads */
-#define EVENT_HOLD     BIT(3) /* the manager has changed hold */
-#define EVENT_SCREEN   BIT(4) /* the manager wants to see the screen */
-
 /* A segment of the running program. Read-only ones can be mapped again in other processes; of a
  * writable one, memory holds the contents as they were at the start. */
 struct start_segment {
@@ -114,27 +135,19 @@ struct start_segment {
  * and exits with 0 when all is well, with the number of failures otherwise.
  */
 struct test_start {
-    u64 magic, bytes; /* START_MAGIC, sizeof(struct test_start) */
-    u64 tsc_hz;
-    handle_t system;  /* READ | WRITE | CONTROL | GRANT */
-    handle_t manager; /* event, WRITE: signal manager_bits when out has a line */
-    handle_t event;   /* event, READ: EVENT_OUT_ROOM */
-    u32 virt;         /* 1: guests can run here */
-    u64 manager_bits;
-    u64 entry; /* of the program, for processes that run it again */
+    struct start_base base;
+    handle_t system; /* READ | WRITE | CONTROL | GRANT */
+    u32 virt;        /* 1: guests can run here */
+    u64 entry;       /* of the program, for processes that run it again */
     u32 segment_count, pad;
     struct start_segment segments[8];
 };
 
 /* The parameters of input.elf: the driver of what a person types on. The bytes go to out. */
 struct input_start {
-    u64 magic, bytes; /* START_MAGIC, sizeof(struct input_start) */
-    u64 tsc_hz;
-    handle_t system;  /* EXEC: the devices */
-    handle_t manager; /* event, WRITE: signal manager_bits when out has bytes */
-    handle_t event;   /* event, READ | WRITE: EVENT_OUT_ROOM, IRQ_BIT() */
-    u32 devices;      /* INPUT_* */
-    u64 manager_bits;
+    struct start_base base;
+    handle_t system; /* EXEC: the devices */
+    u32 devices;     /* INPUT_* */
 };
 
 #define INPUT_SERIAL   BIT(0) /* COM1 */

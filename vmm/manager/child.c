@@ -54,17 +54,17 @@ static s64 create_process(struct child *c, const struct child_args *args)
         return h;
     }
     c->event = (handle_t)h;
-    h = sys_handle_grant(c->process, c->event, RIGHT_READ | RIGHT_WRITE);
-    if (h < 0) {
-        return h;
-    }
-    c->event_in_child = (handle_t)h;
-    h = sys_handle_grant(c->process, args->manager, RIGHT_WRITE);
-    if (h < 0) {
-        return h;
-    }
-    c->manager_in_child = (handle_t)h;
-    return 0;
+    s64 event = sys_handle_grant(c->process, c->event, RIGHT_READ | RIGHT_WRITE);
+    s64 manager = sys_handle_grant(c->process, args->manager, RIGHT_WRITE);
+    *(struct start_base *)window(c) = (struct start_base){
+        .magic = START_MAGIC,
+        .bytes = args->params_bytes,
+        .tsc_hz = args->tsc_hz,
+        .manager_bits = CHILD_OUT_BIT(args->index),
+        .manager = (handle_t)manager,
+        .event = (handle_t)event,
+    };
+    return event < 0 ? event : MIN(manager, 0);
 }
 
 s64 child_create(struct child *c, const struct child_args *args)

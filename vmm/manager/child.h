@@ -31,7 +31,8 @@ struct child_args {
     u32 index; /* which window; two children never have the same */
     const struct program *program;
     handle_t manager;               /* the manager's event */
-    u64 params_bytes;               /* size of the parameters */
+    u64 tsc_hz;                     /* of the machine, for the parameters */
+    u64 params_bytes;               /* size of the parameters, which begin with struct start_base */
     u32 threads;                    /* for how many it gets stacks */
     u64 memory_bytes, kernel_bytes; /* budgets */
     u32 weight;                     /* its share of CPU time, for all its threads together */
@@ -44,9 +45,8 @@ struct child {
     u32 index;
     const struct program *program;
     handle_t process, memory, event;
-    u64 bytes; /* of memory */
-    handle_t manager_in_child, event_in_child;
-    void *params; /* for the manager to fill before the start */
+    u64 bytes;    /* of memory */
+    void *params; /* for the manager to fill before the start, behind its struct start_base */
     struct start_shared *shared;
     struct ring out, in;
     struct lines lines;

@@ -167,14 +167,9 @@ static const char *fill_params(struct manager *m, struct guest *g, handle_t vm_i
         return "its options are too long";
     }
     *s = (struct vmm_start){
-        .magic = START_MAGIC,
-        .bytes = sizeof(*s),
-        .tsc_hz = m->summary.tsc_hz,
+        .base = s->base,
         .vm = vm_in_child,
-        .manager = g->child.manager_in_child,
-        .event = g->child.event_in_child,
         .cpus = c->cpus,
-        .manager_bits = CHILD_OUT_BIT(g->index),
         .memory_bytes = c->memory_bytes,
         .load_address = c->load_address,
         .entry = c->entry,
@@ -224,6 +219,7 @@ void guest_start(struct manager *m, struct guest *g)
         .index = g->index,
         .program = &m->vmm,
         .manager = m->event,
+        .tsc_hz = m->summary.tsc_hz,
         .params_bytes = sizeof(struct vmm_start),
         .threads = START_VMM_THREADS(c->cpus),
         .memory_bytes = c->memory_bytes,

@@ -19,6 +19,7 @@ static s64 start(struct manager *m)
         .index = DRIVER_INDEX,
         .program = &in->program,
         .manager = m->event,
+        .tsc_hz = m->summary.tsc_hz,
         .params_bytes = sizeof(struct input_start),
         .threads = 1,
         .memory_bytes = DRIVER_MEMORY_BYTES,
@@ -30,18 +31,11 @@ static s64 start(struct manager *m)
     if (e) {
         return e;
     }
+    struct input_start *s = c->params;
     s64 system = sys_handle_grant(c->process, HANDLE_SYSTEM, RIGHT_EXEC);
-    *(struct input_start *)c->params = (struct input_start){
-        .magic = START_MAGIC,
-        .bytes = sizeof(struct input_start),
-        .tsc_hz = m->summary.tsc_hz,
-        .system = (handle_t)system,
-        .manager = c->manager_in_child,
-        .event = c->event_in_child,
-        .devices = (m->config.host.console & CONFIG_CONSOLE_SERIAL ? INPUT_SERIAL : 0) |
-                   (m->config.host.console & CONFIG_CONSOLE_SCREEN ? INPUT_KEYBOARD : 0),
-        .manager_bits = CHILD_OUT_BIT(DRIVER_INDEX),
-    };
+    s->system = (handle_t)system;
+    s->devices = (m->config.host.console & CONFIG_CONSOLE_SERIAL ? INPUT_SERIAL : 0) |
+                 (m->config.host.console & CONFIG_CONSOLE_SCREEN ? INPUT_KEYBOARD : 0);
     e = system < 0 ? system : child_start(c);
     if (e) {
         child_destroy(c);
@@ -69,11 +63,6 @@ void input_start(struct manager *m)
     }
 }
 
-static u32 room(const struct input *in)
-{
-    return INPUT_BYTES - (in->buffer.head.head - in->buffer.head.tail);
-}
-
 void input_poll(struct manager *m, u64 bits)
 {
     struct input *in = &m->input;
@@ -85,7 +74,7 @@ void input_poll(struct manager *m, u64 bits)
         return;
     }
     do { /* no more than there is room for: the rest waits in the driver's ring */
-        n = child_read(&in->driver, bytes, MIN(room(in), (u32)sizeof(bytes)));
+        n = child_read(&in->driver, bytes, MIN(ring_room(&in->typed), (u32)sizeof(bytes)));
         ring_write(&in->typed, bytes, n);
         for (u32 i = 0; i < n; i++) {
             in->escapes += bytes[i] == CONSOLE_ESCAPE;
@@ -115,5 +104,5 @@ bool input_next(struct input *in, u8 *c)
 
 bool input_presses(const struct input *in)
 {
-    return in->escapes || !room(in);
+    return in->escapes || !ring_room(&in->typed);
 }

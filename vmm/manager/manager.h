@@ -61,7 +61,7 @@ void report_ring3_tests(struct manager *m);
 /* One line when the first guest has run its first instruction. */
 void report_first_guest(struct manager *m);
 void report_list(struct manager *m);
-void report_stats(struct manager *m, const struct guest *g);
+void report_stats(struct manager *m, struct guest *g);
 /* What the scheduler gave to each guest. */
 void report_shares(struct manager *m);
 

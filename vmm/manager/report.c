@@ -98,6 +98,7 @@ static s64 start_selftest(struct manager *m, struct child *c, const struct progr
         .name = "selftest",
         .program = p,
         .manager = m->event,
+        .tsc_hz = m->summary.tsc_hz,
         .params_bytes = sizeof(struct test_start),
         .threads = 1,
         .memory_bytes = SELFTEST_MEMORY_BYTES,
@@ -112,17 +113,9 @@ static s64 start_selftest(struct manager *m, struct child *c, const struct progr
     struct test_start *t = c->params;
     s64 system = sys_handle_grant(c->process, HANDLE_SYSTEM,
                                   RIGHT_READ | RIGHT_WRITE | RIGHT_CONTROL | RIGHT_GRANT);
-    *t = (struct test_start){
-        .magic = START_MAGIC,
-        .bytes = sizeof(*t),
-        .tsc_hz = m->summary.tsc_hz,
-        .system = (handle_t)system,
-        .manager = c->manager_in_child,
-        .event = c->event_in_child,
-        .virt = m->summary.virt,
-        .manager_bits = CHILD_OUT_BIT(0),
-        .entry = p->entry,
-    };
+    t->system = (handle_t)system;
+    t->virt = m->summary.virt;
+    t->entry = p->entry;
     e = system < 0 ? system : grant_segments(c, t);
     if (!e) {
         e = child_start(c);
@@ -238,7 +231,7 @@ static u64 us(const struct manager *m, u64 ticks)
     return ticks / hz * 1000000 + ticks % hz * 1000000 / hz;
 }
 
-void report_stats(struct manager *m, const struct guest *g)
+void report_stats(struct manager *m, struct guest *g)
 {
 #define EXIT_NAME(id, name) name,
     static const char *const names[EXIT_COUNT] = {EXIT_KINDS(EXIT_NAME)};
