@@ -202,7 +202,7 @@ static bool on_sci(struct trap_frame *f)
 
 static void sci(void)
 {
-    if (!on_socle() || !irq_available() || !ioapic_init()) {
+    if (!on_socle() || !apic_available() || !ioapic_init()) {
         test_skip("sci: this is not Socle");
         return;
     }

@@ -7,7 +7,6 @@
 #include "guests/lib/apic.h"
 #include "guests/lib/boot.h"
 #include "guests/lib/clock.h"
-#include "guests/lib/irq.h"
 #include "guests/lib/pit.h"
 #include "guests/lib/rtc.h"
 #include "guests/lib/smp.h"
@@ -114,7 +113,7 @@ static void apic(void)
         test_skip("no local APIC");
         return;
     }
-    irq_available();
+    apic_available();
     apic_reset();
     (void)clock_apic_hz(); /* which may need the timer */
     apic_write(APIC_LVT_TIMER, LVT_MASKED);
@@ -195,7 +194,7 @@ static void monotonic(void)
     bool has_apic = apic_present();
 
     if (has_apic) {
-        irq_available();
+        apic_available();
         apic_reset();
         apic_write(APIC_LVT_TIMER, LVT_MASKED);
         apic_write(APIC_TIMER_INITIAL, ~0u);

@@ -7,6 +7,7 @@
 #include "guests/lib/boot.h"
 #include "guests/lib/code.h"
 #include "guests/lib/console.h"
+#include "guests/lib/apic.h"
 #include "guests/lib/irq.h"
 #include "guests/lib/memory.h"
 #include "guests/lib/socle.h"
@@ -44,7 +45,7 @@ static void forget(void)
 
 static bool ready(void)
 {
-    if (!irq_available()) {
+    if (!apic_available()) {
         test_skip("no way to raise an interrupt here");
         return false;
     }

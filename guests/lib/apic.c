@@ -4,7 +4,6 @@
 
 #include "guests/lib/boot.h"
 #include "guests/lib/cpu.h"
-#include "guests/lib/irq.h"
 #include "guests/lib/memory.h"
 #include "guests/lib/test.h"
 #include "lib/hw/x86.h"
@@ -64,9 +63,23 @@ void apic_set_mode(enum apic_mode mode)
     x2 = mode == APIC_MODE_X2APIC;
 }
 
+bool apic_available(void)
+{
+    static bool ready;
+
+    if (!apic_present()) {
+        return false;
+    }
+    if (!ready) {
+        apic_init();
+        ready = true;
+    }
+    return true;
+}
+
 bool apic_offers(enum apic_mode mode)
 {
-    bool there = irq_available(), x2_there = mode != APIC_MODE_X2APIC || apic_has_x2();
+    bool there = apic_available(), x2_there = mode != APIC_MODE_X2APIC || apic_has_x2();
 
     if (!there || !x2_there) {
         test_skip(there ? "no x2APIC" : "no local APIC");

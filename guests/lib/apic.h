@@ -30,6 +30,9 @@ void apic_join(void);
  */
 void apic_reset(void);
 
+/* Is there one? Then it is initialized, once. */
+bool apic_available(void);
+
 /* For a test in that mode: is there one, initialized? False: the test is skipped. */
 bool apic_offers(enum apic_mode mode);
 

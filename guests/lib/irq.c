@@ -7,20 +7,6 @@
 
 struct irq_taken irq_taken;
 
-bool irq_available(void)
-{
-    static bool ready;
-
-    if (!apic_present()) {
-        return false;
-    }
-    if (!ready) {
-        apic_init();
-        ready = true;
-    }
-    return true;
-}
-
 void irq_raise(u8 vector)
 {
     if (vector == VEC_NMI) {

@@ -7,9 +7,7 @@
 #include "guests/lib/trap.h"
 #include "lib/types.h"
 
-/* Is there a way to make an interrupt pending? Prepares it. */
-bool irq_available(void);
-/* Makes a vector (16..255) pending, or an NMI (2). */
+/* Makes a vector (16..255) pending, or an NMI (2); where apic_available(). */
 void irq_raise(u8 vector);
 /* At the end of a handler. */
 void irq_eoi(void);

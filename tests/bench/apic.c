@@ -44,7 +44,7 @@ __asm__(HANDLER("bench_handler", "bench_taken")
 
 static bool begin(void)
 {
-    if (!irq_available() || apic_mode() != APIC_MODE_X2APIC) {
+    if (!apic_available() || apic_mode() != APIC_MODE_X2APIC) {
         return false;
     }
     trap_set_gate(VECTOR, (u64)bench_handler, SEL_CODE64, GATE_INTERRUPT);
