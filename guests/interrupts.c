@@ -4,10 +4,10 @@
  * instruction, in the right order, each once, on stacks that were never touched. The local APIC's
  * IPIs to itself make them pending.
  */
+#include "guests/lib/apic.h"
 #include "guests/lib/boot.h"
 #include "guests/lib/code.h"
 #include "guests/lib/console.h"
-#include "guests/lib/apic.h"
 #include "guests/lib/irq.h"
 #include "guests/lib/memory.h"
 #include "guests/lib/socle.h"
