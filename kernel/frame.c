@@ -143,9 +143,11 @@ void frame_walk(void (*fn)(void *arg, u64 base, u64 bytes), void *arg)
     }
 }
 
-/* The record's link is free for this while the frame is in use. */
+/* The record's link is free for this while the frame is in use. Frames in flight come and go
+ * meanwhile, with no lock of a vm. */
 void frame_claims_reset(void)
 {
+    spin_lock(&lock);
     for (u32 i = 0; i < pool.count;) {
         struct frame *f = &pool.frames[i];
         if (f->state != FRAME_FREE) {
@@ -153,6 +155,7 @@ void frame_claims_reset(void)
         }
         i += f->state == FRAME_FREE ? 1u << f->order : 1;
     }
+    spin_unlock(&lock);
 }
 
 bool frame_claim(hpa_t pa, owner_t owner)
@@ -168,6 +171,7 @@ bool frame_claim(hpa_t pa, owner_t owner)
 
 void frame_walk_use(void (*fn)(void *arg, const struct frame_use *use), void *arg)
 {
+    spin_lock(&lock);
     for (u32 zone = 0; zone < pool.zone_count; zone++) {
         const struct buddy_zone *z = &pool.zones[zone];
         for (u32 page = 0; page < z->pages;) {
@@ -184,6 +188,7 @@ void frame_walk_use(void (*fn)(void *arg, const struct frame_use *use), void *ar
             page += pages;
         }
     }
+    spin_unlock(&lock);
 }
 
 /* Numbers are reused as late as possible, so that a stale tag stands out. */
