@@ -50,16 +50,22 @@ struct loader {
     void *gdt;
 };
 
-/* --- boot/end.c --- */
+/* --- boot/say.c --- */
 
 /* A line of progress: "socle: loader: ...". */
 void loader_say(struct loader *l, const char *format, ...) PRINTF(2, 3);
-/* "socle: refused: ...": this machine cannot do it. Returns false. */
-bool loader_refuse(struct loader *l, const char *format, ...) PRINTF(2, 3);
-/* "socle: error: ...": a file is wrong or missing. Returns false. */
-bool loader_error(struct loader *l, const char *format, ...) PRINTF(2, 3);
+/* "socle: KIND: ...". Returns false. */
+bool loader_fail(struct loader *l, const char *kind, const char *format, ...) PRINTF(3, 4);
+/* This machine cannot do it. */
+#define loader_refuse(l, ...) loader_fail(l, "refused", __VA_ARGS__)
+/* A file is wrong or missing. */
+#define loader_error(l, ...) loader_fail(l, "error", __VA_ARGS__)
 /* The same at a place in the configuration. */
-bool loader_config_error(struct loader *l, u32 line, u32 col, const char *format, ...) PRINTF(4, 5);
+#define loader_config_error(l, line, col, format, ...)                                             \
+    loader_error(l, "socle.conf:%u:%u: " format, line, col, ##__VA_ARGS__)
+
+/* --- boot/end.c --- */
+
 /* After one of the above: the verdict, then power-off on an emulator, and on a real machine a key
  * or a minute's time to read, and the way back to the firmware with what it returns. */
 EFI_STATUS loader_end(struct loader *l);
