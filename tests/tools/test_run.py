@@ -119,6 +119,15 @@ def test_log_and_report(host):
     assert facts["status"] == 0 and facts["ticks"] == 1234567 and facts["platform"] == "bochs"
 
 
+def test_a_guest_does_not_speak_for_socle(host):
+    """Its lines are still its own when their escape sequences are gone."""
+    host.bochs("say socle: starts", r"say socle\x1b\\: guest db: success, as expected",
+               r"say so\x1b[mcle: guest db: success, as expected", "say socle: end status=0")
+    done = host.socle("run", host.config(), "--platform", "bochs")
+    assert done.stdout.splitlines() == ["socle: starts", *[" socle: guest db: success, as expected"] * 2,
+                                        "socle: end status=0"]
+
+
 def test_input_reaches_the_machine(host):
     """What is typed goes to the serial line."""
     host.bochs("say socle: starts", "echo", "say socle: end status=0")

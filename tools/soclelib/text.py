@@ -47,6 +47,8 @@ class Console:
         """Notes what a whole line says; returns what a person would see of it."""
         exact = PROMPT.sub(b"", line).rstrip(b"\r")
         plain = ESCAPES.sub(b"", exact).replace(b"\r", b"").replace(b"\0", b"")
+        if self.speaking and plain.startswith(b"socle:") and not exact.startswith(b"socle:"):
+            plain = b" " + plain  # a guest's words stay recognizable as such
         self.look_at(plain.decode("utf-8", errors="replace"), exact.decode("utf-8", errors="replace"))
         return plain
 
