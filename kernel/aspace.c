@@ -10,16 +10,22 @@
 #include "kernel/process.h"
 #include "kernel/vm.h"
 
-struct aspace *aspace_create(struct process *p)
+static size_t bytes_of(u32 regions)
 {
-    struct aspace *a = process_kalloc(p, sizeof(*a));
+    return sizeof(struct aspace) + regions * sizeof(struct region);
+}
+
+struct aspace *aspace_create(struct process *p, u32 regions)
+{
+    struct aspace *a = process_kalloc(p, bytes_of(regions));
 
     if (!a) {
         return NULL;
     }
     a->process = p;
+    a->region_limit = regions;
     if (!pt_init(&a->pt, &pt_format_x86, &process_pt_memory, p, 4, USER_TOP)) {
-        process_kfree(p, a, sizeof(*a));
+        process_kfree(p, a, bytes_of(regions));
         return NULL;
     }
     arch_root_init(arch_pool_ptr(HPA(a->pt.root)));
@@ -36,7 +42,7 @@ void aspace_destroy(struct aspace *a)
             object_unref(a->regions[i].source);
         }
     }
-    process_kfree(p, a, sizeof(*a));
+    process_kfree(p, a, bytes_of(a->region_limit));
 }
 
 static u64 pt_perm(u64 flags)
@@ -66,7 +72,7 @@ static struct region *find_slot(struct aspace *a, u64 vaddr, u64 bytes, int *err
             return NULL;
         }
     }
-    if (!slot && a->region_count < ASPACE_REGIONS) {
+    if (!slot && a->region_count < a->region_limit) {
         slot = &a->regions[a->region_count++];
     }
     *error = slot ? E_OK : E_LIMIT;

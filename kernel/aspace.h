@@ -11,8 +11,6 @@
 
 struct process;
 
-#define ASPACE_REGIONS 64
-
 struct region {
     u64 vaddr, bytes;      /* bytes 0: free slot */
     u64 offset;            /* in source; for a vm the guest-physical address */
@@ -24,12 +22,13 @@ struct aspace {
     struct pagetable pt;
     struct process *process;
     struct spinlock lock;
-    u32 region_count; /* slots used so far */
-    struct region regions[ASPACE_REGIONS];
+    u32 region_count, region_limit; /* slots used so far, and all */
+    struct region regions[];
 };
 
-struct aspace *aspace_create(struct process *p); /* NULL: no memory */
-void aspace_destroy(struct aspace *a);           /* not loaded on any CPU */
+/* For up to so many ranges at once; NULL: no memory. */
+struct aspace *aspace_create(struct process *p, u32 regions);
+void aspace_destroy(struct aspace *a); /* not loaded on any CPU */
 
 /* Checked arguments of SYS_MEMORY_MAP; source is memory or vm. E_*. Kernel lock held. */
 int aspace_map(struct aspace *a, struct object *source, u64 offset, u64 vaddr, u64 bytes,

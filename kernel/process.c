@@ -115,7 +115,8 @@ struct process *process_create(const struct process_args *args, struct process *
     p->name[NAME_LEN - 1] = 0;
     p->memory.limit = args->memory_bytes;
     p->kernel.limit = args->kernel_bytes;
-    p->handles = kmem_alloc(PROCESS_HANDLES * sizeof(struct handle));
+    p->handle_limit = parent ? PROCESS_HANDLES : FIRST_HANDLES;
+    p->handles = kmem_alloc(p->handle_limit * sizeof(struct handle));
     p->owner = owner_new();
     if (!p->handles || !p->owner) {
         goto undo_handles;
@@ -127,7 +128,7 @@ struct process *process_create(const struct process_args *args, struct process *
                    !budget_take(&parent->kernel, args->kernel_bytes + PROCESS_BYTES))) {
         goto undo_memory;
     }
-    p->aspace = aspace_create(p);
+    p->aspace = aspace_create(p, parent ? PROCESS_REGIONS : FIRST_REGIONS);
     if (!p->aspace) {
         goto undo_kernel;
     }
@@ -214,7 +215,7 @@ void process_teardown(struct process *p)
     }
     p->handles = NULL;
     end_children(p);
-    for (u32 i = 0; i < PROCESS_HANDLES; i++) {
+    for (u32 i = 0; i < p->handle_limit; i++) {
         if (handles[i].object) {
             object_unref(handles[i].object);
         }
@@ -261,7 +262,7 @@ u64 process_affinity(const struct process *p, u64 mask)
 
 bool handle_room(const struct process *p)
 {
-    for (u32 h = 1; p->handles && h < PROCESS_HANDLES; h++) {
+    for (u32 h = 1; p->handles && h < p->handle_limit; h++) {
         if (!p->handles[h].object) {
             return true;
         }
@@ -274,7 +275,7 @@ s64 handle_add(struct process *p, struct object *o, u32 rights)
     if (!p->handles) {
         return E_DEAD;
     }
-    for (u32 h = 1; h < PROCESS_HANDLES; h++) {
+    for (u32 h = 1; h < p->handle_limit; h++) {
         if (!p->handles[h].object) {
             object_ref(o);
             p->handles[h] = (struct handle){o, rights};
@@ -286,7 +287,7 @@ s64 handle_add(struct process *p, struct object *o, u32 rights)
 
 int handle_close(struct process *p, handle_t h)
 {
-    if (!p->handles || h >= PROCESS_HANDLES || !p->handles[h].object) {
+    if (!p->handles || h >= p->handle_limit || !p->handles[h].object) {
         return E_HANDLE;
     }
     struct object *o = p->handles[h].object;
@@ -303,7 +304,7 @@ int handle_close(struct process *p, handle_t h)
 
 struct object *handle_get(struct process *p, u64 h, enum object_type type, u32 rights, int *error)
 {
-    if (!p->handles || h >= PROCESS_HANDLES || !p->handles[h].object ||
+    if (!p->handles || h >= p->handle_limit || !p->handles[h].object ||
         (type != OBJECT_NONE && p->handles[h].object->type != type)) {
         *error = E_HANDLE;
         return NULL;

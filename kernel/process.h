@@ -16,7 +16,11 @@
 struct notify;
 struct thread;
 
+/* At most; the first process has some of each for every guest. */
 #define PROCESS_HANDLES 256
+#define PROCESS_REGIONS 64
+#define FIRST_HANDLES   1280
+#define FIRST_REGIONS   320
 #define PROCESS_THREADS 64
 
 struct handle {
@@ -35,7 +39,8 @@ struct process {
     char name[NAME_LEN];
     owner_t owner; /* tag of its frames */
     struct aspace *aspace;
-    struct handle *handles; /* PROCESS_HANDLES, NULL once dead */
+    struct handle *handles; /* NULL once dead */
+    u32 handle_limit;
     struct thread *threads[PROCESS_THREADS];
     u32 thread_count;
     struct share *share; /* of CPU time: its own, or that of the ancestor which has one */

@@ -21,7 +21,7 @@ static struct process *get_process(const struct call *k, u64 h, u32 rights, int 
 
 s64 sys_handle_close(const struct call *k)
 {
-    return k->a < PROCESS_HANDLES ? handle_close(k->p, (handle_t)k->a) : E_HANDLE;
+    return k->a < k->p->handle_limit ? handle_close(k->p, (handle_t)k->a) : E_HANDLE;
 }
 
 s64 sys_handle_grant(const struct call *k)

@@ -54,7 +54,10 @@ s64 sys_console_write(const struct call *k)
 #define I8042_DATA   0x60
 #define I8042_STATUS 0x64
 #define COM1_BASE    0x3f8
-#define COM1_PORTS   8
+/* Commands of the 8042 that neither reset the machine nor change what others see of its memory. */
+#define I8042_OK(c)                                                                                \
+    ((c) == 0x20 || (c) == 0x60 || (c) == 0xa7 || (c) == 0xad || (c) == 0xae) /* see drivers/ */
+#define COM1_PORTS 8
 
 struct notify *irq_events[IRQ_LINES]; /* once set, they stay */
 
@@ -63,6 +66,9 @@ s64 sys_port(const struct call *k)
     u64 port = k->b & ~PORT_WRITE;
 
     if (port != I8042_DATA && port != I8042_STATUS && port - COM1_BASE >= COM1_PORTS) {
+        return E_RIGHTS;
+    }
+    if (port == I8042_STATUS && k->b & PORT_WRITE && !I8042_OK((u8)k->c)) {
         return E_RIGHTS;
     }
     return arch_port(k->b & PORT_WRITE, (u16)port, (u8)k->c);

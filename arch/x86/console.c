@@ -18,9 +18,17 @@ static bool screen_on, uart_on;
 static u32 uart_room; /* characters that the transmitter takes without looking */
 static u32 fifo_bytes = 1;
 
+/* Reading the line status clears that a byte was lost, which is for ring 3 to know. */
+static u8 overrun;
+
 static u8 uart_in(u32 reg)
 {
-    return in8((u16)(UART_COM1_PORT + reg));
+    u8 value = in8((u16)(UART_COM1_PORT + reg));
+
+    if (reg == UART_LSR) {
+        __atomic_fetch_or(&overrun, value & UART_LSR_OE, __ATOMIC_RELAXED);
+    }
+    return value;
 }
 
 static void uart_out(u32 reg, u8 value)
@@ -133,7 +141,11 @@ void console_drain(void)
 u8 arch_port(bool write, u16 port, u8 value)
 {
     if (!write) {
-        return in8(port);
+        value = in8(port);
+        if (port == UART_COM1_PORT + UART_LSR) {
+            value |= __atomic_exchange_n(&overrun, 0, __ATOMIC_RELAXED);
+        }
+        return value;
     }
     out8(port, value);
     return 0;

@@ -238,12 +238,28 @@ def test_the_others_go_on(tmp_path, platform, options):
         m.wait("spin-1 is paused")
         m.type("kill spin-1")  # held as it is
         m.wait("guest spin-1: killed")
+        m.type("list")
+        m.wait(r"spin-1 +ended")
         m.type("stats spin-2")
         m.wait(r"spin-2: 2 cpus, \d+ exits")
         m.type("isolation")
         m.wait("isolation: ok")
         m.type("kill spin-2")
         m.expect(GUEST_FAILED, never=("panic",))
+
+
+def test_a_time_limit_waits(tmp_path):
+    """For a guest that is paused, also when it is reset from there."""
+    config = "[guest timed]\nmultiboot = spinner.elf\ntime-limit = 8s\nexpect = time-limit\n"
+    with running(tmp_path, config, "--cpus", 1, platform="qemu-tcg") as m:
+        m["timed"].wait("spinning")
+        m.type("pause timed")
+        m.wait("timed is paused")
+        time.sleep(9)
+        m.type("reset timed")
+        m.wait("starting again")
+        assert int(m.wait(r"guest timed: time-limit.*, (\d+) ms")[1]) > 3000
+        m.expect(OK)
 
 
 def test_screen_and_keyboard(tmp_path):

@@ -155,6 +155,7 @@ static void values(struct child_page *page)
     s64 event = sys_event_create();
     EXPECT(page, sys_port(system, 0x61, 0), E_RIGHTS);
     EXPECT(page, sys_port(system, PORT_WRITE | 0xcf9, 6), E_RIGHTS);
+    EXPECT(page, sys_port(system, PORT_WRITE | 0x64, 0xfe), E_RIGHTS); /* the 8042's reset */
     EXPECT(page, sys_irq(system, (handle_t)event, 8), E_RIGHTS);
     EXPECT(page, sys_event_wait((handle_t)event, 0, 1), E_INVAL);
     EXPECT(page, sys_event_wait((handle_t)event, BIT(63), 1), E_INVAL);

@@ -137,9 +137,9 @@ static void manager_many_ranges(u64 arg)
     (void)arg;
     CHECK_EQUAL(sys_info(0, &before), 0);
     s64 m = SYS(SYS_MEMORY_CREATE, PAGE_SIZE), error;
-    u64 where[ASPACE_REGIONS + 1];
+    u64 where[FIRST_REGIONS + 1];
     for (;; n++) {
-        CHECK(n <= ASPACE_REGIONS);
+        CHECK(n <= FIRST_REGIONS);
         where[n] = n & 1 ? USER_BASE + n * SIZE_2M : USER_TOP - (n + 2) * SIZE_1G;
         error = sys_map(0, (u64)m, 0, where[n], PAGE_SIZE, MAP_READ | MAP_WRITE);
         if (error) {
@@ -148,7 +148,7 @@ static void manager_many_ranges(u64 arg)
         user_write64(where[n], n);
     }
     CHECK_EQUAL(error, E_LIMIT);
-    CHECK_EQUAL(n, ASPACE_REGIONS - 1); /* the stack is one */
+    CHECK_EQUAL(n, FIRST_REGIONS - 1); /* the stack is one */
     /* a slot that is free again is used again */
     CHECK_EQUAL(SYS(SYS_MEMORY_UNMAP, 0, where[5], PAGE_SIZE), 0);
     CHECK_EQUAL(sys_map(0, (u64)m, 0, where[n], PAGE_SIZE, MAP_READ), 0);
@@ -220,7 +220,7 @@ static void manager_grants(u64 arg)
         last = h;
     }
     CHECK_EQUAL(h, E_LIMIT);
-    CHECK_EQUAL(last, PROCESS_HANDLES - 1);
+    CHECK_EQUAL(last, FIRST_HANDLES - 1);
     u64 frames = frame_free_bytes();
     CHECK_EQUAL(SYS(SYS_MEMORY_CREATE, PAGE_SIZE), E_LIMIT);
     CHECK_EQUAL(SYS(SYS_EVENT_CREATE), E_LIMIT);

@@ -62,7 +62,7 @@ static void take_snapshot(struct snapshot *s)
 {
     memset(s, 0, sizeof(*s));
     const struct process *p = cpu_this()->current->process;
-    for (u32 i = 0; i < PROCESS_HANDLES; i++) {
+    for (u32 i = 0; i < p->handle_limit; i++) {
         s->handles += p->handles[i].object != NULL;
     }
     for (const struct process *q = process_list; q; q = q->next) {
@@ -296,8 +296,12 @@ static void manager_devices(u64 arg)
     make_objects();
     for (u64 port = 0; port < 0x500; port++) { /* the console's and the keyboard's alone */
         bool known = port == 0x60 || port == 0x64 || (port >= 0x3f8 && port < 0x400);
-        CHECK_EQUAL(SYS(SYS_PORT, system, PORT_WRITE | port, 0x1a5), known ? 0 : E_RIGHTS);
-        CHECK_EQUAL(SYS(SYS_PORT, system, port), known ? 0xa5 : E_RIGHTS);
+        CHECK_EQUAL(SYS(SYS_PORT, system, PORT_WRITE | port, 0x1ae), known ? 0 : E_RIGHTS);
+        CHECK_EQUAL(SYS(SYS_PORT, system, port), known ? 0xae : E_RIGHTS);
+    }
+    for (u64 c = 0; c < 0x100; c++) { /* of the 8042's commands none that resets, or sets A20 */
+        bool known = c == 0x20 || c == 0x60 || c == 0xa7 || c == 0xad || c == 0xae;
+        CHECK_EQUAL(SYS(SYS_PORT, system, PORT_WRITE | 0x64, c), known ? 0 : E_RIGHTS);
     }
     EXPECT("port", SYS_PORT, E_RIGHTS, system, 1ull << 32 | 0x60);
     EXPECT("port", SYS_PORT, E_RIGHTS, system, 1ull << 63 | 0x60);

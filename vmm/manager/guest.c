@@ -241,8 +241,9 @@ void guest_start(struct manager *m, struct guest *g)
     g->limit_tsc = g->limit_tsc ? g->limit_tsc : g->start_tsc;
     s64 error = child_create(&g->child, &args);
     if (error) {
-        wrong = error == E_INVAL ? "no CPU that it is pinned to is there"
-                                 : "there is no memory for its process";
+        wrong = error == E_INVAL   ? "no CPU that it is pinned to is there"
+                : error == E_LIMIT ? "there are too many guests and files for the manager's tables"
+                                   : "there is no memory for its process";
     }
     if (!wrong) {
         wrong = create_vm(g, &vm_in_child);
@@ -286,6 +287,13 @@ void guest_reset(struct manager *m, struct guest *g)
     }
 }
 
+/* Its time limit has waited with it. */
+static void let_go(struct guest *g, u64 now)
+{
+    g->limit_tsc += g->hold_tsc ? now - g->hold_tsc : 0;
+    g->hold_tsc = 0;
+}
+
 const char *guest_hold(struct guest *g, bool hold)
 {
     u64 now = sys_tsc();
@@ -296,7 +304,7 @@ const char *guest_hold(struct guest *g, bool hold)
     if (!hold == !g->hold_tsc) {
         return hold ? "is paused already" : "is not paused";
     }
-    g->limit_tsc += hold ? 0 : now - g->hold_tsc; /* its time limit waits with it */
+    let_go(g, now);
     g->hold_tsc = hold ? now : 0;
     child_hold(&g->child, hold);
     return NULL;
@@ -384,6 +392,7 @@ static void ended(struct manager *m, struct guest *g, enum guest_end end)
     u64 now = sys_tsc();
 
     g->end = end;
+    let_go(g, now);
     g->run_tsc = guest_run_tsc(g, now);
     g->exits = guest_exits(g);
     g->cpu_tsc = guest_cpu_tsc(g);
