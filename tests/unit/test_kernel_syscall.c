@@ -305,12 +305,9 @@ static void manager_devices(u64 arg)
     }
     EXPECT("port", SYS_PORT, E_RIGHTS, system, 1ull << 32 | 0x60);
     EXPECT("port", SYS_PORT, E_RIGHTS, system, 1ull << 63 | 0x60);
-    for (u64 line = 0; line < 40; line++) {
-        if (line != 1 && line != 4) {
-            EXPECT("line", SYS_IRQ, E_RIGHTS, system, other, line);
-        }
+    for (u64 line = 0; line < 40; line += line == 0 || line == 3 ? 2 : 1) { /* not 1, not 4 */
+        EXPECT("line", SYS_IRQ, E_RIGHTS, system, other, line);
     }
-    EXPECT("event", SYS_IRQ, E_HANDLE, system, 200, 1);
     EXPECT("event", SYS_IRQ, E_HANDLE, system, full[MEMORY], 1);
     EXPECT("event", SYS_IRQ, E_RIGHTS, system, bare[EVENT], 1);
     kernel_irq(1); /* nobody has asked for it */
