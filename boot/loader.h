@@ -52,14 +52,15 @@ struct loader {
 
 /* --- boot/say.c --- */
 
-/* A line of progress: "socle: loader: ...". */
-void loader_say(struct loader *l, const char *format, ...) PRINTF(2, 3);
-/* "socle: KIND: ...". Returns false. */
-bool loader_fail(struct loader *l, const char *kind, const char *format, ...) PRINTF(3, 4);
+/* A line "socle: KIND: ...". Returns false, for who goes no further. */
+bool loader_print(struct loader *l, enum screen_style style, const char *kind, const char *format,
+                  ...) PRINTF(4, 5);
+/* Progress. */
+#define loader_say(l, ...) loader_print(l, SCREEN_NORMAL, "loader", __VA_ARGS__)
 /* This machine cannot do it. */
-#define loader_refuse(l, ...) loader_fail(l, "refused", __VA_ARGS__)
+#define loader_refuse(l, ...) loader_print(l, SCREEN_ALERT, "refused", __VA_ARGS__)
 /* A file is wrong or missing. */
-#define loader_error(l, ...) loader_fail(l, "error", __VA_ARGS__)
+#define loader_error(l, ...) loader_print(l, SCREEN_ALERT, "error", __VA_ARGS__)
 /* The same at a place in the configuration. */
 #define loader_config_error(l, line, col, format, ...)                                             \
     loader_error(l, "socle.conf:%u:%u: " format, line, col, ##__VA_ARGS__)

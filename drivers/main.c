@@ -29,12 +29,12 @@ struct input {
 
 static u8 uart_read(const struct input *in, u32 reg)
 {
-    return (u8)sys_port(in->start->system, UART_COM1_PORT + reg, 0);
+    return (u8)sys_port(in->start->base.system, UART_COM1_PORT + reg, 0);
 }
 
 static void uart_write(const struct input *in, u32 reg, u8 value)
 {
-    sys_port(in->start->system, PORT_WRITE | (UART_COM1_PORT + reg), value);
+    sys_port(in->start->base.system, PORT_WRITE | (UART_COM1_PORT + reg), value);
 }
 
 /* May the other end send? On a PC, OUT2 connects the interrupt. */
@@ -77,7 +77,7 @@ static u32 take_keys(struct input *in, char *to, u32 max)
     u32 n = 0;
 
     for (u32 i = 0; i < max && n + KEYBOARD_MAX <= max; i++) {
-        int code = i8042_read(in->start->system);
+        int code = i8042_read(in->start->base.system);
         if (code < 0) {
             break;
         }
@@ -147,12 +147,12 @@ void program_main(u64 arg)
     if (s->base.magic != START_MAGIC || s->base.bytes != sizeof(*s)) {
         sys_process_exit(1); /* a manager of another build */
     }
-    sys_irq(s->system, s->base.event, SERIAL_LINE); /* without them all goes on */
-    sys_irq(s->system, s->base.event, I8042_LINE);
+    sys_irq(s->base.system, s->base.event, SERIAL_LINE); /* without them all goes on */
+    sys_irq(s->base.system, s->base.event, I8042_LINE);
     if (s->devices & INPUT_SERIAL && uart_init(in)) {
         in->devices |= INPUT_SERIAL;
     }
-    if (s->devices & INPUT_KEYBOARD && i8042_init(s->system, s->base.tsc_hz)) {
+    if (s->devices & INPUT_KEYBOARD && i8042_init(s->base.system, s->base.tsc_hz)) {
         in->devices |= INPUT_KEYBOARD;
     }
     run(in);

@@ -90,9 +90,9 @@ static bool cr_sent;
 
 size_t arch_console_try_write(const char *s, size_t n)
 {
-    size_t taken = 0;
+    size_t taken = uart_on ? 0 : n;
 
-    while (taken < n && uart_on) {
+    while (taken < n) {
         if (s[taken] == '\n' && !cr_sent) {
             cr_sent = uart_put('\r');
             if (!cr_sent) {
@@ -104,9 +104,6 @@ size_t arch_console_try_write(const char *s, size_t n)
         }
         cr_sent = s[taken] == '\r';
         taken++;
-    }
-    if (!uart_on) {
-        taken = n;
     }
     if (screen_on) {
         screen_write(&screen, s, taken);

@@ -248,7 +248,7 @@ void test_calls(void)
     }
     /* READ and WRITE, so that what fails does so for its own reason; no CONTROL: it must not switch
      * off */
-    if (child_give(&c, 0, start->system, RIGHT_READ | RIGHT_WRITE) && child_start(&c, NULL) &&
+    if (child_give(&c, 0, start->base.system, RIGHT_READ | RIGHT_WRITE) && child_start(&c, NULL) &&
         check(child_wait(&c, 5000, &info), "hostile calls end")) {
         check(info.end == PROCESS_EXITED && info.status == 0,
               "hostile calls: end %u, status %ld at %lx", info.end, info.status, info.address);

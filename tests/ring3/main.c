@@ -109,7 +109,7 @@ bool steady(void)
 struct memory_left memory_left(void)
 {
     struct system_summary s = {0};
-    s64 n = sys_system_info(start->system, SYSTEM_SUMMARY, 0, &s, sizeof(s));
+    s64 n = sys_system_info(start->base.system, SYSTEM_SUMMARY, 0, &s, sizeof(s));
 
     check(n == (s64)sizeof(s), "the summary of the system: %ld", n);
     return (struct memory_left){s.kernel_free, s.guest_free};

@@ -10,7 +10,7 @@ static u32 cpu_count(void)
 {
     struct system_summary s = {0};
 
-    sys_system_info(start->system, SYSTEM_SUMMARY, 0, &s, sizeof(s));
+    sys_system_info(start->base.system, SYSTEM_SUMMARY, 0, &s, sizeof(s));
     return s.cpus;
 }
 
@@ -97,7 +97,7 @@ static u64 idle(u32 cpu)
 {
     struct system_cpu c = {0};
 
-    check(sys_system_info(start->system, SYSTEM_CPU, cpu, &c, sizeof(c)) == (s64)sizeof(c),
+    check(sys_system_info(start->base.system, SYSTEM_CPU, cpu, &c, sizeof(c)) == (s64)sizeof(c),
           "information about CPU %u", cpu);
     return c.idle_tsc;
 }

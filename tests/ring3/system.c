@@ -4,7 +4,7 @@
 
 static s64 info(u64 what, u64 index, void *out, u64 bytes)
 {
-    return sys_system_info(start->system, what, index, out, bytes);
+    return sys_system_info(start->base.system, what, index, out, bytes);
 }
 
 /* The report counts pages as they are, also while others come and go. */

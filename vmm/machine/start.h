@@ -86,6 +86,8 @@ struct start_base {
     u64 manager_bits; /* of the manager's event */
     handle_t manager; /* event, WRITE: signal manager_bits when out has a line, or is half full */
     handle_t event;   /* event, READ | WRITE: EVENT_OUT_ROOM and what else the manager signals */
+    handle_t system;  /* with what rights the program needs, 0: none */
+    u32 pad;
 };
 
 /* Tells the manager that there is something in out. */
@@ -136,9 +138,8 @@ struct start_segment {
  */
 struct test_start {
     struct start_base base;
-    handle_t system; /* READ | WRITE | CONTROL | GRANT */
-    u32 virt;        /* 1: guests can run here */
-    u64 entry;       /* of the program, for processes that run it again */
+    u32 virt;  /* 1: guests can run here */
+    u64 entry; /* of the program, for processes that run it again */
     u32 segment_count, pad;
     struct start_segment segments[8];
 };
@@ -146,8 +147,7 @@ struct test_start {
 /* The parameters of input.elf: the driver of what a person types on. The bytes go to out. */
 struct input_start {
     struct start_base base;
-    handle_t system; /* EXEC: the devices */
-    u32 devices;     /* INPUT_* */
+    u32 devices; /* INPUT_* */
 };
 
 #define INPUT_SERIAL   BIT(0) /* COM1 */

@@ -56,6 +56,8 @@ static s64 create_process(struct child *c, const struct child_args *args)
     c->event = (handle_t)h;
     s64 event = sys_handle_grant(c->process, c->event, RIGHT_READ | RIGHT_WRITE);
     s64 manager = sys_handle_grant(c->process, args->manager, RIGHT_WRITE);
+    s64 system =
+        args->system_rights ? sys_handle_grant(c->process, HANDLE_SYSTEM, args->system_rights) : 0;
     *(struct start_base *)window(c) = (struct start_base){
         .magic = START_MAGIC,
         .bytes = args->params_bytes,
@@ -63,8 +65,9 @@ static s64 create_process(struct child *c, const struct child_args *args)
         .manager_bits = CHILD_OUT_BIT(args->index),
         .manager = (handle_t)manager,
         .event = (handle_t)event,
+        .system = (handle_t)system,
     };
-    return event < 0 ? event : MIN(manager, 0);
+    return MIN(MIN(event, manager), MIN(system, 0));
 }
 
 s64 child_create(struct child *c, const struct child_args *args)

@@ -32,6 +32,7 @@ struct child_args {
     const struct program *program;
     handle_t manager;               /* the manager's event */
     u64 tsc_hz;                     /* of the machine, for the parameters */
+    u32 system_rights;              /* on the system itself; 0: it cannot name it */
     u64 params_bytes;               /* size of the parameters, which begin with struct start_base */
     u32 threads;                    /* for how many it gets stacks */
     u64 memory_bytes, kernel_bytes; /* budgets */

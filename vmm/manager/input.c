@@ -20,6 +20,7 @@ static s64 start(struct manager *m)
         .program = &in->program,
         .manager = m->event,
         .tsc_hz = m->summary.tsc_hz,
+        .system_rights = RIGHT_EXEC, /* the devices */
         .params_bytes = sizeof(struct input_start),
         .threads = 1,
         .memory_bytes = DRIVER_MEMORY_BYTES,
@@ -32,11 +33,9 @@ static s64 start(struct manager *m)
         return e;
     }
     struct input_start *s = c->params;
-    s64 system = sys_handle_grant(c->process, HANDLE_SYSTEM, RIGHT_EXEC);
-    s->system = (handle_t)system;
     s->devices = (m->config.host.console & CONFIG_CONSOLE_SERIAL ? INPUT_SERIAL : 0) |
                  (m->config.host.console & CONFIG_CONSOLE_SCREEN ? INPUT_KEYBOARD : 0);
-    e = system < 0 ? system : child_start(c);
+    e = child_start(c);
     if (e) {
         child_destroy(c);
     }

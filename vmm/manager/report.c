@@ -99,6 +99,7 @@ static s64 start_selftest(struct manager *m, struct child *c, const struct progr
         .program = p,
         .manager = m->event,
         .tsc_hz = m->summary.tsc_hz,
+        .system_rights = RIGHT_READ | RIGHT_WRITE | RIGHT_CONTROL | RIGHT_GRANT,
         .params_bytes = sizeof(struct test_start),
         .threads = 1,
         .memory_bytes = SELFTEST_MEMORY_BYTES,
@@ -111,12 +112,9 @@ static s64 start_selftest(struct manager *m, struct child *c, const struct progr
         return e;
     }
     struct test_start *t = c->params;
-    s64 system = sys_handle_grant(c->process, HANDLE_SYSTEM,
-                                  RIGHT_READ | RIGHT_WRITE | RIGHT_CONTROL | RIGHT_GRANT);
-    t->system = (handle_t)system;
     t->virt = m->summary.virt;
     t->entry = p->entry;
-    e = system < 0 ? system : grant_segments(c, t);
+    e = grant_segments(c, t);
     if (!e) {
         e = child_start(c);
     }
