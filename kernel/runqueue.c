@@ -126,6 +126,15 @@ static void not_before(struct thread *t, u64 vruntime)
     }
 }
 
+void runqueue_pass(const struct runqueue *q, struct thread *me, const struct thread *next)
+{
+    for (const struct thread *t = q->head; t; t = t->next) {
+        if (t == next || t->process == me->process) {
+            not_before(me, t->vruntime);
+        }
+    }
+}
+
 /* The time of a CPU that was idle stood. */
 static u64 catch_up(struct runqueue *q)
 {

@@ -91,6 +91,10 @@ struct thread *runqueue_best(struct runqueue *q, struct thread *me);
  * too: the place that it gets follows the virtual time. */
 void runqueue_account(struct runqueue *q, u64 now);
 
+/* me waits for another thread and leaves its turn to next, with what it had coming: any of its own
+ * process in the queue may be the one, so it goes behind them all. */
+void runqueue_pass(const struct runqueue *q, struct thread *me, const struct thread *next);
+
 /* Before next runs in place of cpu->current; neither is in the queue. Who comes because it woke
  * pays for the interruption of the other, which could do nothing of its own since then, and for the
  * way back: so many that sleep and wake cost a neighbour no more than their share. */

@@ -118,8 +118,8 @@ static struct thread *pick(struct runqueue *q, struct thread *me, u64 now)
         return me;
     }
     struct thread *best = runqueue_best(q, may_stay && !pass ? me : NULL);
-    if (best && pass && virtual_before(me->vruntime, best->vruntime)) {
-        me->vruntime = best->vruntime; /* with its turn goes what it had coming */
+    if (best && pass) {
+        runqueue_pass(q, me, best);
     }
     return best;
 }

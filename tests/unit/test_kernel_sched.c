@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "kernel/process.h"
+#include "kernel/sched.h"
 #include "kernel/thread.h"
 #include "tests/host/machine.h"
 #include "tests/host/ring3.h"
@@ -87,6 +88,38 @@ static void manager_weights(u64 arg)
 }
 
 MACHINE_TEST(test_shares_follow_weights, manager_weights)
+
+/* Has nothing to do but to look whether another is done. */
+static void waiter(u64 index)
+{
+    struct counter *c = &counters[index];
+
+    while (!stop) {
+        host_spend(500);
+        c->ticks += 500;
+        sched_pass();
+        sched_yield(host_now());
+    }
+}
+
+/* Who waits leaves its time to the one that it waits for, not to others that wait. */
+static void manager_waiters_pass(u64 arg)
+{
+    s64 t[4], event = SYS(SYS_EVENT_CREATE);
+
+    (void)arg;
+    t[0] = start(0, BIT(0), 100);
+    for (u32 i = 1; i < 4; i++) {
+        t[i] = sys_thread_pinned(0, waiter, i, MANAGER_STACK_TOP - 0x2000, BIT(0), 100);
+    }
+    sleep_ticks((u64)event, 100 * HOST_SLICE);
+    stop = true;
+    u64 waited = counters[1].ticks + counters[2].ticks + counters[3].ticks;
+    CHECK(waited < counters[0].ticks / 10);
+    close_all(t, 4);
+}
+
+MACHINE_TEST(test_waiters_pass, manager_waiters_pass)
 
 static void manager_changes_weights(u64 arg)
 {
@@ -398,6 +431,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shares_follow_weights),
+        cmocka_unit_test(test_waiters_pass),
         cmocka_unit_test(test_shares_follow_changed_weights),
         cmocka_unit_test(test_balance_on_one_cpu),
         cmocka_unit_test(test_balance_on_two_cpus),
