@@ -4,7 +4,7 @@ PYTHON  ?= /usr/bin/python3
 CHAOS_SECONDS ?= 600
 BUILD_ABS := $(abspath $(BUILD))
 
-.PHONY: setup ready image run demo lint tools-test e2e matrix races chaos bench test
+.PHONY: setup ready image run demo lint tools-test e2e matrix linux races chaos bench test
 setup: ## install what the build and the tests need, fetch the emulator
 	$(Q)tools/setup
 
@@ -37,6 +37,9 @@ e2e: all ## the whole system on emulated machines (E2E="-k name" for some)
 
 matrix: all ## the in-guest tests on all CPU models, CPU counts and interleavings
 	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest matrix tests/e2e -m matrix $(E2E)
+
+linux: all ## Debian's guests wherever they run on emulated VT-x: all tests, CPU models, the older Bochs
+	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest linux tests/e2e -m matrix -k "linux and bochs" $(E2E)
 
 races: all ## the in-guest tests of several CPUs, twenty times each on QEMU, whose CPUs are threads
 	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest races tests/e2e -m races $(E2E)
