@@ -245,6 +245,7 @@ void screen_write(struct screen *s, const char *text, size_t bytes)
         } else if (s->escape && c >= ' ') {
             escaped(s, c);
         } else {
+            s->escape = ESCAPE_NONE; /* what begins a line is never taken for the rest of one */
             put(s, c);
         }
     }

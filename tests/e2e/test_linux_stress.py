@@ -12,12 +12,13 @@ KNOWN = re.compile("RETBleed: WARNING|fail to add MMCONFIG information")
 
 
 @pytest.mark.matrix
-def test_stress(socle):
+@pytest.mark.parametrize("platform, cpus", [("bochs", 1), ("qemu-tcg", 2)])
+def test_stress(socle, platform, cpus):
     """A minute each, on two vCPUs."""
     if not (BUILD / "guests" / "linux" / "stress.img").exists():
         pytest.skip("no stress-ng here: tools/setup could not fetch Debian's packages")
-    machine = socle.boot(socle.linux("linux", initrd="linux/stress.img", memory="256M", cpus=2), platform="qemu-tcg",
-                         timeout=1500)
+    machine = socle.boot(socle.linux("linux", initrd="linux/stress.img", memory="256M", cpus=2), platform=platform,
+                         cpus=cpus, timeout=2400)
     guest = machine["linux"]
     guest.wait("linux: ready")
     for stressor in STRESSORS:

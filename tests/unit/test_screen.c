@@ -180,7 +180,9 @@ static void sequences(void **state)
     assert_row(1, "");
     assert_row(29, "");
     assert_row(0, "/Z");
-    say("\x1b[2J\x1b[5");
+    say("\x1b[2J\x1b[1\n2J");
+    assert_row(2, "2J");
+    say("\x1b[2J\x1b[H\n\x1b[5");
     assert_row(0, "");
     screen_style(&screen, SCREEN_ALERT); /* a report is not taken for the rest of a sequence */
     say("5C");
