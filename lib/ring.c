@@ -21,8 +21,9 @@ u32 ring_room(const struct ring *r)
 u32 ring_write(struct ring *r, const void *src, u32 n)
 {
     u32 head = __atomic_load_n(&r->shared->head, __ATOMIC_RELAXED);
+    u32 room = ring_room(r); /* once: it grows as the reader reads */
 
-    n = MIN(n, ring_room(r));
+    n = MIN(n, room);
     u32 at = head & (r->size - 1);
     u32 first = MIN(n, r->size - at);
     memcpy(r->shared->data + at, src, first);

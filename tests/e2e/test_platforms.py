@@ -30,7 +30,7 @@ def test_runs_are_identical_on_qemu(tmp_path):
     assert first.serial == second.serial
 
 
-@pytest.mark.parametrize("cpus", [1, 2, 4, 8])
+@pytest.mark.parametrize("cpus", [1, 2, 4, pytest.param(8, marks=pytest.mark.matrix)])
 def test_self_test_without_virtualization(tmp_path, cpus):
     """The microkernel's own tests need no VT-x: QEMU alone, with ACPI tables and several CPUs."""
     run(tmp_path, SELF_TEST, "--cpus", cpus, platform="qemu-tcg", timeout=400).expect(

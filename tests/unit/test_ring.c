@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +85,45 @@ static void test_indices_pass_4g(void **state)
     free(f.shared);
 }
 
+#define MANY 1000000u
+
+/* Reads all that there is, and notes the first byte that is not the one to come. */
+static void *read_many(void *arg)
+{
+    struct fixture *f = arg;
+    u32 wrong = MANY;
+    u8 buffer[5];
+
+    for (u32 i = 0, n; i < MANY; i += n) {
+        n = ring_read(&f->ring, buffer, (u32)MIN(sizeof(buffer), MANY - i));
+        for (u32 k = 0; k < n; k++) {
+            wrong = buffer[k] == (u8)(i + k + 1) ? wrong : MIN(wrong, i + k);
+        }
+    }
+    return (void *)(u64)wrong;
+}
+
+/* Room that comes while a full ring is written to is not filled with what nobody gave. */
+static void test_both_at_once(void **state)
+{
+    struct fixture f;
+    pthread_t thread;
+    void *wrong;
+
+    (void)state;
+    setup(&f);
+    assert_int_equal(pthread_create(&thread, NULL, read_many, &f), 0);
+    for (u32 i = 0; i < MANY;) {
+        u8 byte[SIZE] = {(u8)(i + 1)};
+        u32 n = ring_write(&f.ring, byte, 1);
+        assert_true(n <= 1);
+        i += n;
+    }
+    assert_int_equal(pthread_join(thread, &wrong), 0);
+    assert_int_equal((u64)wrong, MANY);
+    free(f.shared);
+}
+
 static void test_hostile_peer(void **state)
 {
     static const u32 indices[] = {0,        1,          SIZE - 1,   SIZE,
@@ -109,9 +149,8 @@ static void test_hostile_peer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_full_and_empty),
-        cmocka_unit_test(test_indices_pass_4g),
+        cmocka_unit_test(test_order),           cmocka_unit_test(test_full_and_empty),
+        cmocka_unit_test(test_indices_pass_4g), cmocka_unit_test(test_both_at_once),
         cmocka_unit_test(test_hostile_peer),
     };
 

@@ -67,13 +67,14 @@ void input_poll(struct manager *m, u64 bits)
     struct input *in = &m->input;
     struct process_info info;
     u8 bytes[CHILD_ROUND_BYTES];
-    u32 n;
+    u32 room, n;
 
     if (!in->running) {
         return;
     }
     do { /* no more than there is room for: the rest waits in the driver's ring */
-        n = child_read(&in->driver, bytes, MIN(ring_room(&in->typed), (u32)sizeof(bytes)));
+        room = ring_room(&in->typed);
+        n = child_read(&in->driver, bytes, MIN(room, (u32)sizeof(bytes)));
         ring_write(&in->typed, bytes, n);
         for (u32 i = 0; i < n; i++) {
             in->escapes += bytes[i] == CONSOLE_ESCAPE;
