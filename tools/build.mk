@@ -39,7 +39,7 @@ matrix: all ## the in-guest tests on all CPU models, CPU counts and interleaving
 	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest matrix tests/e2e -m matrix $(E2E)
 
 linux: all ## Debian's guests wherever they run on emulated VT-x: all tests, CPU models, the older Bochs
-	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest linux tests/e2e -m matrix -k "linux and (bochs or ticks)" $(E2E)
+	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest linux tests/e2e -m matrix -k "linux and (bochs or ticks) and not stress" $(E2E)
 
 races: all ## the in-guest tests of several CPUs, twenty times each on QEMU, whose CPUs are threads
 	$(Q)BUILD=$(BUILD_ABS) tests/run-pytest races tests/e2e -m races $(E2E)
