@@ -16,6 +16,9 @@ PROGRAMS = ("BOOTX64.EFI", "kernel.elf", "manager.elf", "vmm.elf", "input.elf", 
 # the script says, one action per line.
 FAKE_BOCHS = r'''#!/usr/bin/python3
 import re, socket, sys, time
+if "--help" in sys.argv:
+    print("Supported CPU models:\n\ni386\ncorei3_cnl\n\n=====")
+    sys.exit(0)
 rc = open(sys.argv[sys.argv.index("-f") + 1]).read()
 log = open(re.search(r"^log: (.*)$", rc, re.M).group(1), "w")
 port = re.search(r"dev=127.0.0.1:(\d+)", rc)

@@ -96,6 +96,8 @@ def test_missing_platforms(host):
     assert done.returncode == 4 and "tools/setup --bochs 3.1" in done.stderr
     host.bochs(*GOOD)
     assert host.run("--screenshot", "x.ppm").returncode == 4
+    done = host.run("--cpu", "skylake")
+    assert done.returncode == 4 and "no CPU model 'skylake'; it has i386, corei3_cnl" in done.stderr
     assert not leftovers(host)
 
 

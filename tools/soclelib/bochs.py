@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 
 from soclelib import process, symbols
 from soclelib.common import STATUS_PLATFORM, Failure, cache_folder
@@ -37,6 +38,9 @@ class Bochs:
         if options.usb:
             raise Failure("USB start is for QEMU (--platform qemu-tcg or qemu-kvm)", STATUS_PLATFORM)
         self.model = options.cpu or DEFAULT_MODEL
+        if options.cpu and self.model not in (self.models() or [self.model]):
+            raise Failure(f"Bochs {self.version} has no CPU model '{self.model}'; it has " + ", ".join(self.models()),
+                          STATUS_PLATFORM)
         self.wants_input = wants_input
         self.child = None
         self.link = None
@@ -49,6 +53,12 @@ class Bochs:
     def description(self):
         """What the closing line calls this platform."""
         return f"bochs {self.version} ({self.model}, {self.options.cpus} CPUs)"
+
+    def models(self):
+        """The CPU models it emulates, by its own word."""
+        told = subprocess.run([self.home / "bochs", "--help", "cpu"], stdin=subprocess.DEVNULL, text=True, timeout=30,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout
+        return re.findall(r"^(\w+)$", told.partition("Supported CPU models:")[2], re.M)
 
     def write_config(self, port):
         """The emulator's configuration file. Times and seeds are fixed: runs repeat to the instruction."""
