@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""One run from start to end, for tests that want no more: the plug-in's machine, worked through."""
+"""What the tests share beside the plug-in: a run from start to end, the CPU models, and a look at Linux' log."""
+import re
+
 from pytest_socle import (BUILD, GUEST_FAILED, NO_PLATFORM, OK, ROOT, SOCLE, SOCLE_FAILED, TIMEOUT,  # noqa: F401
                           Machine)
+
+SKYLAKE, SANDY, HASWELL, CNL = ("corei7_skylake_x", "corei7_sandy_bridge_2600k", "corei7_haswell_4770", "corei3_cnl")
+KNOWN = re.compile("RETBleed: WARNING")  # what Linux has to say on the bare emulators, too: the CPU
 
 
 def run(folder, config, *options, platform="bochs", timeout=150, dialog=(), files=None):
@@ -17,3 +22,9 @@ def run(folder, config, *options, platform="bochs", timeout=150, dialog=(), file
     finally:
         machine.stop()
     return machine
+
+
+def complaints(linux):
+    """The lines of a Linux guest's kernel log that are warnings or worse, but for those that it has bare."""
+    return [line for line in linux.sh("dmesg -r").output.splitlines()
+            if re.match("<[0-4]>", line) and not KNOWN.search(line)]

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from machine import SANDY
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "socle"
 MEMTEST, MEMTEST32 = CACHE / "memtest" / "memtest", CACHE / "memtest" / "memtest32"
 INSTALLER, INSTALLER_INITRD = CACHE / "installer" / "linux", CACHE / "installer" / "initrd.gz"
-SANDY = ("--cpu", "corei7_sandy_bridge_2600k")
 
 LOOK_EVERY = 5  # seconds
 SCREEN = r"(?:^\|.*\n){24}^\|.*$"
@@ -35,7 +35,7 @@ def screen(machine, guest):
     pytest.param(MEMTEST32, "qemu-tcg", 1, (), "Status: Pass", marks=pytest.mark.matrix),
     pytest.param(MEMTEST, "bochs", 1, (), "Status: Pass", marks=pytest.mark.matrix),
     pytest.param(MEMTEST32, "bochs", 2, (), "Test #10", marks=pytest.mark.matrix),
-    pytest.param(MEMTEST, "bochs", 1, SANDY, "Test #10", marks=pytest.mark.matrix)])
+    pytest.param(MEMTEST, "bochs", 1, ("--cpu", SANDY), "Test #10", marks=pytest.mark.matrix)])
 def test_memtest(socle, image, platform, cpus, options, last):
     """Its tests, once, on all of a small guest's memory; the one of 32 bits is started in 32-bit mode."""
     machine = socle.boot(socle.guest("memtest", linux=image, options="nopause nobench", memory="16M", cpus=cpus),

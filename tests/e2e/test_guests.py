@@ -5,13 +5,11 @@ whose CPUs are threads of the host and so never meet twice in the same way."""
 import sys
 
 import pytest
-from machine import ROOT, run
+from machine import CNL, HASWELL, ROOT, SANDY, SKYLAKE, run
 
 sys.path.insert(0, str(ROOT / "tests" / "guest"))
 from list import TESTS  # noqa: E402
 
-SKYLAKE, SANDY, HASWELL, CNL = ("corei7_skylake_x", "corei7_sandy_bridge_2600k", "corei7_haswell_4770",
-                                "corei3_cnl")
 SAPPHIRE = "sapphire_rapids"
 QEMU = "qemu"  # its own emulation, AMD-V
 # The emulator's CET ends in a panic of its own as soon as firmware writes to a read-only page with CR0.WP = 0.

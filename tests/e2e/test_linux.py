@@ -6,18 +6,17 @@ import re
 import struct
 
 import pytest
+from machine import CNL, HASWELL, SANDY, complaints
 from pytest_socle import BUILD, OK, ROOT
 
 # Bochs has one CPU here: with more it loses a guest's stack pointer at faults (README).
 BOCHS, OLD_BOCHS, NESTED = ("bochs", 1), ("bochs", 1, "--bochs", "2.7"), ("qemu-kvm", 2)
-MODELS = tuple(("bochs", 1, "--cpu", model) for model in ("corei7_sandy_bridge_2600k", "corei7_haswell_4770", "corei3_cnl"))
+MODELS = tuple(("bochs", 1, "--cpu", model) for model in (SANDY, HASWELL, CNL))
 TCG = {cpus: ("qemu-tcg", cpus) for cpus in (1, 2, 4)}
 EVERYWHERE = (BOCHS, TCG[1], TCG[2], TCG[4], NESTED)
 TIMEOUT = 900  # on a busy host; quiet, none takes two minutes
 CLOUD, FULL = "linux/vmlinuz-cloud-amd64", "linux/vmlinuz-amd64"
 MAX_EXITS = 12000  # to the shell, on one CPU with VT-x
-# What Linux warns of on the bare emulators too: the CPU.
-KNOWN = re.compile("RETBleed: WARNING")
 LINES = 20000
 SUM = hashlib.md5("".join(f"{n}\n" for n in range(1, LINES + 1)).encode()).hexdigest()
 
@@ -102,9 +101,7 @@ def test_shell(socle, kernel, cpus, place):
     assert cpus > 1 or place[0] != "bochs" or exits < MAX_EXITS
     assert linux.sh("nproc").output == str(cpus)
     assert linux.sh("cat /sys/devices/system/clocksource/*/current_clocksource").output in ("tsc", "kvm-clock")
-    complaints = [line for line in linux.sh("dmesg -r").output.splitlines()
-                  if re.match("<[0-4]>", line) and not KNOWN.search(line)]
-    assert not complaints
+    assert not complaints(linux)
     check_interrupts(linux.sh("cat /proc/interrupts").output, cpus)
     shell = linux.sh("echo out; echo err >&2; exit 3")
     assert (shell.status, shell.output) == (3, "out\nerr")

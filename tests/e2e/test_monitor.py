@@ -7,7 +7,7 @@ import re
 import time
 
 import pytest
-from machine import GUEST_FAILED, OK, SOCLE_FAILED, Machine, run
+from machine import GUEST_FAILED, OK, SANDY, SOCLE_FAILED, Machine, run
 from pytest_socle import linux
 from screen import Qmp
 from test_platforms import picture
@@ -67,7 +67,7 @@ EAR = "[guest ear]\nmultiboot = listener.elf\n"
 KEYS = EAR + "options = keys\n"
 SPINS = "[guest spin]\nmultiboot = spinner.elf\ncount = 2\ncpus = 2\n"
 PLACES = [pytest.param("bochs", ("--cpus", 2), id="bochs"), pytest.param("qemu-tcg", ("--cpus", 2), id="qemu"),
-          pytest.param("bochs", ("--cpus", 1, "--cpu", "corei7_sandy_bridge_2600k"), id="sandy bridge",
+          pytest.param("bochs", ("--cpus", 1, "--cpu", SANDY), id="sandy bridge",
                        marks=pytest.mark.matrix)]
 FNV_OFFSET, FNV_PRIME = 0xcbf29ce484222325, 0x100000001b3
 

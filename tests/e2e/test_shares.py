@@ -3,9 +3,8 @@
 import re
 
 import pytest
-from machine import OK, ROOT, run
+from machine import HASWELL, OK, ROOT, SKYLAKE, run
 
-SKYLAKE, HASWELL = "corei7_skylake_x", "corei7_haswell_4770"
 PLACES = [(SKYLAKE, 4, 16)] + [pytest.param(*place, marks=pytest.mark.matrix)
                                for place in ((SKYLAKE, 4, 3), (SKYLAKE, 2, 16), (HASWELL, 4, 16))]
 SLICE_US = 5000
