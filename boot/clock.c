@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How fast the TSC and the local APIC's timer run: measured against a clock of known rate. CPUID's
- * own figures are taken where they agree with the measurement, being exact then; emulators copy
- * them from the chip they imitate.
+ * How fast the TSC and the local APIC's timer run: measured against a clock of known rate. What
+ * CPUID's leaf 15H says is taken where it agrees with the measurement, being exact then; emulators
+ * copy it from the chip they imitate. Leaf 16H is rounded, and a few tenths of a percent off on
+ * many CPUs (drift of minutes a day): it is for where nothing can be measured.
  */
 #include "boot/cpu.h"
 #include "boot/loader.h"
@@ -285,12 +286,7 @@ void clock_measure(struct loader *l)
     if (!tsc_hz) {
         tsc_hz = cpuid_tsc_hz(0x15) ? cpuid_tsc_hz(0x15) : cpuid_tsc_hz(0x16);
     }
-    l->info->tsc_hz = tsc_hz;
-    for (u32 leaf = 0x16; leaf >= 0x15; leaf--) {
-        if (agrees(cpuid_tsc_hz(leaf), tsc_hz, 100)) {
-            l->info->tsc_hz = cpuid_tsc_hz(leaf); /* 15H, the more exact one, comes last */
-        }
-    }
+    l->info->tsc_hz = agrees(cpuid_tsc_hz(0x15), tsc_hz, 1000) ? cpuid_tsc_hz(0x15) : tsc_hz;
     l->info->apic_timer_hz = apic_hz;
     format_buffer(l->info->clock, sizeof(l->info->clock), "%s", c.name);
 }

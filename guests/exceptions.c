@@ -490,8 +490,10 @@ static void breakpoints(void)
     CHECK_FAULT(f, -1);
     (void)cpuid(0, 0); /* the registers stay over an exit */
     outb(0x3ff, 1);
+    wrmsr(MSR_IA32_DEBUGCTL, DEBUGCTL_BTF);
     f = TRY("movl $6, %0", : "=m"(watched));
     CHECK_FAULT(f, VEC_DB);
+    CHECK_EQ(rdmsr(MSR_IA32_DEBUGCTL), 0); /* as does each debug exception */
     __asm__ volatile("mov %0, %%dr7" : : "r"(dr7));
     write_dr6(0xffff0ff0);
     __asm__ volatile("mov %0, %%dr1; mov %1, %%dr7"

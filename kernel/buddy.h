@@ -9,7 +9,7 @@
 
 #include "lib/types.h"
 
-#define BUDDY_ORDERS    19 /* 4 KiB .. 1 GiB */
+#define BUDDY_ORDERS    23 /* 4 KiB .. 16 GiB: the records of 4 TiB are one block */
 #define BUDDY_MAX_ZONES 64
 #define BUDDY_NONE      (~0u)
 

@@ -205,6 +205,7 @@ static enum exit_action on_exception(struct vcpu *v, struct exit *x)
     if (x->exception.event.vector == 1) {
         virt->write(v, VIRT_DR6, (virt->read(v, VIRT_DR6) & ~FIELD(3, 0)) | x->exception.debug);
         virt->write(v, VIRT_DR7, virt->read(v, VIRT_DR7) & ~DR7_GD);
+        virt->write(v, VIRT_DEBUGCTL, 0); /* BTF, the only bit there may be, is cleared, too */
     }
     vcpu_raise(v, &x->exception.event);
     return EXIT_RESUME;

@@ -18,7 +18,7 @@
 
 #define CPU_WAIT_PER_S      5 /* a CPU has 1/5 s to come up */
 #define STOP_WAIT_PER_S     10
-#define FAULT_REPORTS_PER_S 200
+#define FAULT_REPORTS_PER_S 10 /* a serial line takes a hundred */
 #define MANAGER_STACK       65536ull
 #define MANAGER_WEIGHT      400 /* it serves all guests' consoles */
 

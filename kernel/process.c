@@ -295,7 +295,7 @@ int handle_close(struct process *p, handle_t h)
     /* a thread that runs a vCPU remembers the handle it used last: it must look it up again */
     for (u32 i = 0; i < PROCESS_THREADS && o->type == OBJECT_VCPU; i++) {
         if (p->threads[i]) {
-            __atomic_store_n(&p->threads[i]->vcpu_handle, 0, __ATOMIC_RELAXED);
+            __atomic_store_n(&p->threads[i]->vcpu_handle, ~0ull, __ATOMIC_RELAXED);
         }
     }
     object_unref(o);

@@ -41,9 +41,8 @@ static bool finish_flat(struct config_parser *p)
         return fail_given(p, address_key(p),
                           "a guest in real mode starts below 1M; give mode = protected or long");
     }
-    if (g->mode == MODE_PROTECTED && g->entry >= (4ull << 30)) {
-        return fail_given(p, address_key(p),
-                          "a guest in protected mode starts below 4G; give mode = long");
+    if (g->mode != MODE_REAL && g->entry >= (4ull << 30)) {
+        return fail_given(p, address_key(p), "a flat guest starts below 4G, in long mode, too");
     }
     return true;
 }

@@ -152,11 +152,12 @@ static void line_feed(struct screen *s)
     touch(s, 0, s->rows);
 }
 
-/* ED and EL, of one row or of the screen: from the cursor to the end, or all of it. */
-static void erase(struct screen *s, bool all, bool rows)
+/* ED and EL, of one row or of the screen: from the cursor to the end (0), to the cursor (1), or
+ * all. */
+static void erase(struct screen *s, u32 what, bool rows)
 {
-    clear(s, s->row, all ? 0 : s->column, s->columns);
-    for (u32 row = all ? 0 : s->row + 1; rows && row < s->rows; row++) {
+    clear(s, s->row, what ? 0 : s->column, what == 1 ? MIN(s->column + 1, s->columns) : s->columns);
+    for (u32 row = what ? 0 : s->row + 1; rows && row < (what == 1 ? s->row : s->rows); row++) {
         clear(s, row, 0, s->columns);
     }
 }
@@ -198,7 +199,7 @@ static void escaped(struct screen *s, u8 c)
     u32 *number = &s->numbers[MIN(s->number, ARRAY_SIZE(s->numbers) - 1)];
 
     if (s->escape == ESCAPE_BEGUN) {
-        s->escape = c == '[' ? ESCAPE_NUMBERS : ESCAPE_NONE;
+        s->escape = c == '[' ? ESCAPE_NUMBERS : c < '0' ? ESCAPE_BEGUN : ESCAPE_NONE;
         s->number = 0;
         memset(s->numbers, 0, sizeof(s->numbers));
     } else if (c >= '0' && c <= '9') {

@@ -12,6 +12,8 @@
 
 #define MAX_FRAMES 300000u
 
+#define ORDER_1G 18
+
 static struct frame *frames;
 
 static int setup(void **state)
@@ -121,9 +123,11 @@ static void test_zones_begin_with_the_largest_blocks(void **state)
     read_shape(&b, &s);
     bool found = false;
     for (u32 i = 0; i < s.count; i++) {
-        found |= s.blocks[i] == (SIZE_1G | (BUDDY_ORDERS - 1));
+        found |= s.blocks[i] == (SIZE_1G | ORDER_1G);
     }
     assert_true(found);
+    /* the records of a machine of 4 TiB are one block */
+    assert_true((4ull << 40 >> PAGE_SHIFT) * sizeof(struct frame) <= PAGE_SIZE << (BUDDY_ORDERS - 1));
 }
 
 static void test_indices_and_addresses_are_inverse(void **state)
@@ -175,7 +179,7 @@ static void test_exhaustion_and_merge(void **state)
             assert_false(buddy_is_free(&b, i + (1u << order) - 1));
             got[n++] = i;
         }
-        assert_true(n > 0);
+        assert_true(n > 0 || order > ORDER_1G);
         assert_int_equal(b.free_pages + ((u64)n << order), b.count);
         for (u32 larger = order; larger < BUDDY_ORDERS; larger++) {
             assert_int_equal(buddy_alloc(&b, larger), BUDDY_NONE);

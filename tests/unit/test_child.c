@@ -120,6 +120,23 @@ static void test_drain_ends(void **state)
     assert_int_equal(c.drain_left, START_RING_BYTES);
 }
 
+/* While it is drained somebody attaches to another guest: its last words are shown all the same. */
+static void test_last_words_are_not_kept(void **state)
+{
+    static struct view view;
+    struct process_info info;
+
+    (void)state;
+    c.view = &view;
+    next_info = (struct process_info){.end = PROCESS_EXITED};
+    ring_write(&c.out, "bye\n", 4);
+    assert_true(child_ended(&c, &info));
+    view.mode = LINES_KEEP;
+    assert_true(child_drain(&c, NULL, 0));
+    assert_int_equal(view.count, 0);
+    assert_true(printed_bytes >= 4);
+}
+
 static void test_reason(void **state)
 {
     char text[START_TEXT_BYTES];
@@ -170,6 +187,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rounds_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_waiting_is_answered_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drain_ends, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_words_are_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reason, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_typing, setup, teardown),

@@ -284,6 +284,7 @@ static const struct wrong {
     {G "entry = 0x100000\n", 3, 9, "in real mode starts below 1M"},
     {G "load-address = 0x100000\n", 3, 16, "in real mode starts below 1M"},
     {G "memory=8G\nmode = protected\nentry = 0x100000000\n", 5, 9, "below 4G"},
+    {G "memory=8G\nmode = long\nload-address = 0x100000000\n", 5, 16, "below 4G"},
     {G "mode = virtual\n", 3, 8, "real, protected or long"},
     {G "module = m\n", 3, 10, "module is for multiboot guests only"},
     {"[guest a]\nmodule = m\nlinux = x\n", 2, 10, "module is for multiboot guests only"},

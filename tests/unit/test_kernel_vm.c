@@ -446,6 +446,21 @@ static void test_closing_in_races(void **state)
         machine_test_races((struct machine_config){.manager = manager_closes, .cpus = 3}, 20));
 }
 
+/* What a thread is bound to it can use by a handle alone, of which 0 is none. */
+static void manager_closes_its_own(u64 arg)
+{
+    struct vcpu_exit x;
+
+    (void)arg;
+    s64 vm = sys_vm_new("guest", 1, 0), v = SYS(SYS_VCPU_CREATE, (u64)vm, 0);
+    CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), VX_IO);
+    user_close(v);
+    CHECK_EQUAL(sys_run((u64)v, 0, 0, &x), E_HANDLE);
+    CHECK_EQUAL(sys_run(0, 0, 0, &x), E_HANDLE);
+}
+
+MACHINE_TEST(test_closing_its_own, manager_closes_its_own, .cpus = 1)
+
 static void manager_injects(u64 arg)
 {
     struct vcpu_exit x;
@@ -502,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_binding_on_two_cpus),
         cmocka_unit_test(test_closing),
         cmocka_unit_test(test_closing_in_races),
+        cmocka_unit_test(test_closing_its_own),
         cmocka_unit_test(test_injection),
     };
 

@@ -131,6 +131,10 @@ static void test_steal(void **state)
     assert_int_equal(t.preempted | t.flags, 0);
     assert_true(pvclock_read(&p, 0, MSR_KVM_STEAL_TIME, &value));
     assert_int_equal(value, 0x1040 | MSR_KVM_ENABLE);
+    assert_true(pvclock_write(&p, 0, MSR_KVM_STEAL_TIME, 0)); /* the CPU goes offline, */
+    assert_true(pvclock_write(&p, 0, MSR_KVM_STEAL_TIME, 0x2040 | MSR_KVM_ENABLE)); /* and back */
+    memcpy(&t, memory + 0x2040, sizeof(t));
+    assert_int_equal(t.steal, 2500); /* never runs backwards */
 }
 
 static void test_refused(void **state)

@@ -182,6 +182,13 @@ static void sequences(void **state)
     assert_row(0, "/Z");
     say("\x1b[2J\x1b[1\n2J");
     assert_row(2, "2J");
+    say("\x1b[2J\x1b[H\x1b(B\x1b[mtop\x1b#8\x1b M\x1b[2;1Habcdef\x1b[3D\x1b[1K"); /* as vt220's el1 */
+    assert_row(0, "top");
+    assert_row(1, "    ef");
+    say("\x1b[3;1Hghijkl\x1b[2D\x1b[1J\x1b[99C\x1b[1K"); /* to the cursor, the rows above with it */
+    assert_row(0, "");
+    assert_row(1, "");
+    assert_row(2, "");
     say("\x1b[2J\x1b[H\n\x1b[5");
     assert_row(0, "");
     screen_style(&screen, SCREEN_ALERT); /* a report is not taken for the rest of a sequence */

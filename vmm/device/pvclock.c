@@ -159,7 +159,7 @@ bool pvclock_write(struct pvclock *p, u32 cpu, u32 index, u64 value)
             return false;
         }
         c->steal_time = value;
-        c->waited_before = c->times.waited;
+        c->waited_before = c->waited_before ? c->waited_before : c->times.waited;
         write_steal_time(p, cpu);
         return true;
     default:

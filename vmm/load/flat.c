@@ -74,8 +74,8 @@ bool flat_load(const struct load_request *r, struct vcpu_state *s, struct load_e
     if (r->mode == MODE_REAL && r->entry >= RAM_HIGH) {
         return load_fail(error, "entry %lx cannot be reached in real mode", r->entry);
     }
-    if (r->mode == MODE_PROTECTED && r->entry > 0xffffffff) {
-        return load_fail(error, "entry %lx cannot be reached in protected mode", r->entry);
+    if (r->mode != MODE_REAL && r->entry > 0xffffffff) {
+        return load_fail(error, "entry %lx lies above the 4 GiB that can be reached", r->entry);
     }
     if (!load_copy(r, r->load_address, r->file.data, r->file.bytes, "the image", error) ||
         !load_copy(r, FLAT_COMMAND, r->options, options, "the command line", error)) {

@@ -118,13 +118,13 @@ void devices_loop(struct machine *m)
 
     for (;;) {
         machine_lock(m);
+        if (events > 0 && events & EVENT_SCREEN) {
+            show_screen(m);
+        }
         if (held(m)) {
             hold(m);
         }
         m->armed_ns = 0; /* nobody needs to wake this thread */
-        if (events > 0 && events & EVENT_SCREEN) {
-            show_screen(m);
-        }
         uart16550_poll(&m->com1);
         timers_run(&m->timers, host_time_ns(m));
         u64 next = timers_next(&m->timers);

@@ -161,7 +161,7 @@ static u32 print(struct child *c, struct output *o, u64 now, u32 max)
     u32 n = 0;
 
     max = MIN(max, (u32)sizeof(bytes));
-    if (v && v->mode == LINES_KEEP) {
+    if (v && v->mode == LINES_KEEP && !c->drain_left) {
         n = child_read(c, bytes, max);
         view_keep(v, bytes, n);
         return n;

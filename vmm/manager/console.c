@@ -117,7 +117,7 @@ static void command(struct manager *m, u8 c)
     struct edit *e = &m->console.edit;
 
     if (c == CONSOLE_ESCAPE) {
-        e->count = 0;
+        *e = (struct edit){0};
         attach_next(m);
         return;
     }

@@ -133,7 +133,7 @@ static void copy_str(char *to, size_t size, struct config_str s)
 {
     size_t n = MIN(s.len, size - 1);
 
-    memcpy(to, s.text, n);
+    memcpy(to, n ? s.text : "", n);
     to[n] = 0;
 }
 
@@ -266,19 +266,17 @@ void guest_start(struct manager *m, struct guest *g)
 void guest_stop(struct guest *g, enum guest_end why)
 {
     if (g->state == GUEST_ACTIVE && g->ordered == GUEST_RUNNING) {
-        g->ordered = why;
         sys_process_kill(g->child.process);
-    } else if (g->state == GUEST_PAUSE) {
-        g->ordered = why; /* does not come back: guests_poll sees it */
     }
+    g->ordered = why; /* the last order counts, and one that finds the end or a pause begun, too */
 }
 
 void guest_reset(struct manager *m, struct guest *g)
 {
-    if (g->state == GUEST_DONE) {
+    if (g->state == GUEST_DONE && !m->quitting) {
         m->guests_left++;
         g->unmet = false;
-        g->limit_tsc = 0;
+        g->limit_tsc = g->restarts = 0;
         guest_start(m, g);
     } else if (g->state == GUEST_PAUSE) {
         g->restart_tsc = 0;
@@ -332,7 +330,7 @@ static bool wants_restart(const struct manager *m, const struct guest *g)
                   (g->end == GUEST_TIME_LIMIT && c->expect != EXPECT_TIME_LIMIT);
     bool again = c->restart == RESTART_ALWAYS || (c->restart == RESTART_ON_FAILURE && failed);
 
-    if (m->quitting || g->end == GUEST_KILLED || g->end == GUEST_REFUSED) {
+    if (m->quitting || g->ordered == GUEST_KILLED || g->end == GUEST_REFUSED) {
         return false; /* a refused image would be refused again */
     }
     return again && (!c->restart_limit || g->restarts < c->restart_limit);
@@ -354,6 +352,9 @@ static void finish(struct manager *m, struct guest *g)
     bool as_expected = met(g);
     bool by_quit = m->quitting && g->end == GUEST_KILLED;
 
+    if (g->end == GUEST_KILLED || g->end == GUEST_TIME_LIMIT) {
+        g->reason[0] = 0; /* of an end before */
+    }
     g->state = GUEST_DONE;
     m->guests_left--;
     g->unmet = !as_expected && !by_quit;
@@ -402,7 +403,7 @@ static void ended(struct manager *m, struct guest *g, enum guest_end end)
     }
     child_destroy(&g->child);
     bool asked = g->ordered == GUEST_RESET;
-    if (g->end == GUEST_RESET && (asked || g->config->on_reset == ON_RESET_RESTART)) {
+    if (asked || (g->end == GUEST_RESET && g->config->on_reset == ON_RESET_RESTART)) {
         if (!m->quitting && (asked || g->ordered == GUEST_RUNNING)) {
             reset(m, g, now);
             return;
@@ -444,9 +445,6 @@ static void note_end(struct guest *g, const struct process_info *info)
         child_reason(&g->child, g->reason, sizeof(g->reason));
     } else {
         format_buffer(g->reason, sizeof(g->reason), "its VMM exited with %ld", info->status);
-    }
-    if (g->end == GUEST_TIME_LIMIT) {
-        g->reason[0] = 0;
     }
 }
 

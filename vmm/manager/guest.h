@@ -51,7 +51,8 @@ bool guests_fit(struct manager *m) MUST_CHECK;
 
 void guest_start(struct manager *m, struct guest *g);
 
-/* Orders the end of a running guest: GUEST_KILLED, GUEST_TIME_LIMIT, GUEST_RESET. */
+/* Orders the end of a guest that has not ended for good: GUEST_KILLED, GUEST_TIME_LIMIT,
+ * GUEST_RESET. The last order counts. */
 void guest_stop(struct guest *g, enum guest_end why);
 
 /* From the monitor: starts again, whatever the configuration says, a guest that runs, or has ended.

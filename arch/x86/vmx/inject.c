@@ -24,7 +24,10 @@ bool vmx_can_take(UNUSED struct vcpu *v, enum virt_window w)
 void vmx_set_window(struct vcpu *v, enum virt_window w, bool on)
 {
     struct vmx_vcpu *x = vmx_of(v);
-    u32 bit = w == WINDOW_NMI ? PROC_NMI_WINDOW : PROC_INTR_WINDOW;
+    /* Behind an STI an NMI waits for the other window: a CPU may, but need not, hold this one's
+     * exit back until the next instruction has ended (SDM 3C "Other Causes of VM Exits"). */
+    bool sti = on && vmcs_read32(GUEST_INTERRUPTIBILITY) & BLOCKED_BY_STI;
+    u32 bit = w == WINDOW_NMI && !sti ? PROC_NMI_WINDOW : PROC_INTR_WINDOW;
     u32 proc = on ? x->proc | bit : x->proc & ~bit;
 
     if (proc != x->proc) {
