@@ -182,7 +182,7 @@ static void sequences(void **state)
     assert_row(0, "/Z");
     say("\x1b[2J\x1b[1\n2J");
     assert_row(2, "2J");
-    say("\x1b[2J\x1b[H\x1b(B\x1b[mtop\x1b#8\x1b M\x1b[2;1Habcdef\x1b[3D\x1b[1K"); /* as vt220's el1 */
+    say("\x1b[2J\x1b[H\x1b(B\x1b[mtop\x1b#8\x1b M\x1b[2;1Habcdef\x1b[3D\x1b[1K");
     assert_row(0, "top");
     assert_row(1, "    ef");
     say("\x1b[3;1Hghijkl\x1b[2D\x1b[1J\x1b[99C\x1b[1K"); /* to the cursor, the rows above with it */
