@@ -135,6 +135,13 @@ static void test_steal(void **state)
     assert_true(pvclock_write(&p, 0, MSR_KVM_STEAL_TIME, 0x2040 | MSR_KVM_ENABLE)); /* and back */
     memcpy(&t, memory + 0x2040, sizeof(t));
     assert_int_equal(t.steal, 2500); /* never runs backwards */
+
+    start(1, 1000000000); /* nor when nothing was stolen before it began */
+    assert_true(pvclock_write(&p, 0, MSR_KVM_STEAL_TIME, 0x1040 | MSR_KVM_ENABLE));
+    pvclock_update(&p, 0, &later);
+    assert_true(pvclock_write(&p, 0, MSR_KVM_STEAL_TIME, 0x2040 | MSR_KVM_ENABLE));
+    memcpy(&t, memory + 0x2040, sizeof(t));
+    assert_int_equal(t.steal, 9500);
 }
 
 static void test_refused(void **state)

@@ -38,8 +38,9 @@ class Bochs:
         if options.usb:
             raise Failure("USB start is for QEMU (--platform qemu-tcg or qemu-kvm)", STATUS_PLATFORM)
         self.model = options.cpu or DEFAULT_MODEL
-        if options.cpu and self.model not in (self.models() or [self.model]):
-            raise Failure(f"Bochs {self.version} has no CPU model '{self.model}'; it has " + ", ".join(self.models()),
+        known = self.models() if options.cpu else []
+        if known and self.model not in known:
+            raise Failure(f"Bochs {self.version} has no CPU model '{self.model}'; it has " + ", ".join(known),
                           STATUS_PLATFORM)
         self.wants_input = wants_input
         self.child = None

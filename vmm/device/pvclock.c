@@ -159,7 +159,10 @@ bool pvclock_write(struct pvclock *p, u32 cpu, u32 index, u64 value)
             return false;
         }
         c->steal_time = value;
-        c->waited_before = c->waited_before ? c->waited_before : c->times.waited;
+        if (!c->counts) { /* a CPU that comes back online goes on */
+            c->waited_before = c->times.waited;
+            c->counts = true;
+        }
         write_steal_time(p, cpu);
         return true;
     default:

@@ -18,7 +18,8 @@ struct pvclock_times {
 struct pvclock_cpu {
     u64 system_time, steal_time; /* MSRs, as written */
     struct pvclock_times times;
-    u64 waited_before; /* the guest began to count */
+    u64 waited_before; /* the guest began to count, which it does once */
+    bool counts;
 };
 
 struct pvclock {
